@@ -1,0 +1,1 @@
+"""Learning backends: an environment and one algorithm a file."""

@@ -1,0 +1,1 @@
+"""Solution methods: one a file."""

@@ -1,0 +1,22 @@
+"""Multi-leader multi-follower Stackelberg games: stated once, solved by many methods."""
+
+from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
+from importlib.metadata import version as _version
+from pathlib import Path as _Path
+
+# In a checkout, formulations/, solvers/ and learners/ lie beside this folder; installed, they lie
+# inside it (the mapping is in pyproject.toml). Python puts the working directory first, so in a
+# checkout this folder hides an installed stackel, and its subpackages with it. Looking for
+# subpackages at the checkout's root as well makes `import stackel.solvers` and `python -m pytest`
+# work there. An installed package has no pyproject.toml beside it; a stray one is not ours.
+_pyproject = _Path(__file__).parents[1] / "pyproject.toml"
+if _pyproject.is_file() and b'name = "stackel"' in _pyproject.read_bytes().splitlines():
+    # The root holds this folder too. A second copy of every class must not arise from it.
+    if __name__ != "stackel":
+        raise ImportError(f"this package is stackel, not {__name__}")
+    __path__.append(str(_pyproject.parent))
+
+try:
+    __version__ = _version("stackel")
+except _PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"

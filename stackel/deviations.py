@@ -1,0 +1,145 @@
+"""What a leader could gain by moving alone: a global search along each leader's decision.
+
+One batch holds the trial actions of all leaders, so that whoever answers them (the core's own
+followers, or a backend's) does so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stackel.game import Game
+
+Array = np.ndarray
+
+Oracle = Callable[[Array], tuple[Array, Array]]
+"""Leader actions (B, d, J) to follower actions (B, I, n) and which of them are good (B,)."""
+
+FEASIBLE = 1e-9
+"""A leader limit counts as met up to this."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The best that each leader found, the others held.
+
+    Attributes:
+        action: the best decision (d, J).
+        payoff: its payoff (J,); minus infinity where no trial was feasible.
+        resolution: spacing of the first grid, (J,), in the units of the decision.
+        tried: trial actions, all leaders together.
+        unsettled: how many of them the followers could not be settled at.
+    """
+
+    action: Array
+    payoff: Array
+    resolution: Array
+    tried: int
+    unsettled: int
+
+
+def search_range(game: Game, x: Array) -> tuple[Array, Array]:
+    """Finite bounds for a search around x: the action's own, or ten times as far as x has gone."""
+    low, high = game.leader_bounds
+    reach = 10.0 * (np.abs(x) + 1.0)
+    return np.where(np.isfinite(low), low, x - reach), np.where(np.isfinite(high), high, x + reach)
+
+
+def payoffs_alone(game: Game, trials: Array, leader: Array, oracle: Oracle) -> tuple[Array, Array]:
+    """Payoffs (B,) of the leaders that moved, at profiles (B, d, J); infeasible ones -inf.
+
+    Args:
+        game: the market.
+        trials: leader profiles.
+        leader: which leader moved in each of them (B,).
+        oracle: the followers.
+    """
+    y, good = oracle(trials)
+    value, limits = game.calculus.leader_values(trials, y)
+    rows = np.arange(len(trials))
+    payoff = value[rows, leader]
+    met = (limits[rows, :, leader] <= FEASIBLE).all(-1) if limits.shape[-2] else True
+    return np.where(good & met & np.isfinite(payoff), payoff, -np.inf), good
+
+
+def search_lines(
+    game: Game,
+    x: Array,
+    oracle: Oracle,
+    *,
+    points: int = 129,
+    rounds: int = 4,
+    peaks: int = 3,
+    span: tuple[Array, Array] | None = None,
+    decision: int = 0,
+) -> Search:
+    """Each leader's best value of one decision, searched globally: a grid, then its best peaks.
+
+    Args:
+        game: the market.
+        x: the profile to deviate from (d, J).
+        oracle: the followers' answers.
+        points: size of the first grid, ends included.
+        rounds: refinements; each divides the spacing by 8.
+        peaks: how many of the grid's local maxima are refined.
+        span: where to search, (low, high), each (J,); default the decision's bounds.
+        decision: which of a leader's d decisions moves.
+    """
+    J = game.n_leaders
+    low, high = (b[decision] for b in search_range(game, x)) if span is None else span
+    grid = low + (high - low) * np.linspace(0.0, 1.0, points)[:, None]  # (points, J)
+    grid = np.sort(np.concatenate([grid, x[decision][None]]), axis=0)
+    values, bad = _evaluate(game, x, grid, oracle, decision)
+    tried, unsettled = values.size, bad
+    best = values.argmax(0)
+    columns = np.arange(J)
+    action, payoff = grid[best, columns], values[best, columns]
+    centres = _peaks(values, peaks)  # (peaks, J) indices
+    left = np.take_along_axis(grid, np.maximum(centres - 1, 0), 0)
+    right = np.take_along_axis(grid, np.minimum(centres + 1, len(grid) - 1), 0)
+    inner = np.linspace(0.0, 1.0, 17)[:, None, None]
+    for _ in range(rounds):
+        fine = left + (right - left) * inner  # (17, peaks, J)
+        values, bad = _evaluate(game, x, fine.reshape(-1, J), oracle, decision)
+        tried, unsettled = tried + values.size, unsettled + bad
+        values = values.reshape(fine.shape)
+        top = values.argmax(0)
+        at = np.take_along_axis(fine, top[None], 0)[0]
+        reached = np.take_along_axis(values, top[None], 0)[0]
+        spacing = (right - left) / 16
+        left, right = np.maximum(at - spacing, left), np.minimum(at + spacing, right)
+        which = reached.argmax(0)
+        better = reached[which, columns] > payoff
+        action = np.where(better, at[which, columns], action)
+        payoff = np.where(better, reached[which, columns], payoff)
+        # After the first look only the best peak is worth more.
+        left, right = left[which, columns][None], right[which, columns][None]
+    moved = np.array(x, dtype=float)
+    moved[decision] = action
+    return Search(moved, payoff, (high - low) / (points - 1), tried, unsettled)
+
+
+def _evaluate(
+    game: Game, x: Array, trial: Array, oracle: Oracle, decision: int
+) -> tuple[Array, int]:
+    """Payoffs (T, J) when leader j alone moves its decision to trial[t, j]."""
+    T, J = trial.shape
+    profiles = np.broadcast_to(x, (T, J, *x.shape)).copy()
+    own = np.arange(J)
+    profiles[:, own, decision, own] = trial
+    leader = np.broadcast_to(own, (T, J)).ravel()
+    payoff, good = payoffs_alone(game, profiles.reshape(-1, *x.shape), leader, oracle)
+    return payoff.reshape(T, J), int((~good).sum())
+
+
+def _peaks(values: Array, count: int) -> Array:
+    """Indices (count, J) of the highest local maxima of each column, repeated if there are fewer."""
+    padded = np.pad(values, ((1, 1), (0, 0)), constant_values=-np.inf)
+    peak = (values >= padded[:-2]) & (values >= padded[2:])
+    ranked = np.where(peak, values, -np.inf)
+    order = np.argsort(-ranked, axis=0, kind="stable")[:count]
+    good = np.take_along_axis(ranked, order, 0) > -np.inf
+    return np.where(good, order, order[:1])

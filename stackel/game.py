@@ -1,0 +1,265 @@
+"""What a game is: data on grids, two actions, and formulas for what each player wants and may do.
+
+A market is a frozen dataclass that subclasses :class:`Game`::
+
+    @dataclass(frozen=True)
+    class Pricing(Game):
+        value: Follower            # a_i: what the first unit is worth to follower i [$]
+        unit_cost: Leader          # c_j: cost of a unit to leader j [$]
+
+        @property
+        def leader_action(self):
+            return Action("price", unit="$", low=self.unit_cost, high=4.0)
+
+        @property
+        def follower_action(self):
+            return Action("purchase", low=0.0)
+
+        def follower_payoff(self, y, rivals, x):
+            return over_leaders(self.value * log(1 + y) - x * y)
+
+        def leader_payoff(self, x, y):
+            return over_followers((x - self.unit_cost) * y)
+
+Shapes: leader data (1, J), follower data (I, 1), a leader action (d, J), a follower action (I, n),
+batch axes in front of all of them. ``rivals`` is everybody's action, frozen: row i of a follower's
+payoff may use row i of ``y`` (its own action) and anything of ``rivals``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+import numpy as np
+
+from stackel import grids
+from stackel.errors import GameError
+from stackel.grids import Grid, SparseOperator
+
+if TYPE_CHECKING:
+    from stackel.calculus import Calculus
+
+Self = TypeVar("Self", bound="Game")
+
+
+@dataclass(frozen=True, eq=False)
+class Action:
+    """What one kind of player decides.
+
+    Attributes:
+        name: what is decided, e.g. ``"price"``; labels results and errors.
+        unit: its unit, for people.
+        low, high: bounds, anything that broadcasts to the action's shape; may be infinite.
+        size: a leader's number of decisions d (default 1); a follower's number n (default: one
+            for each leader).
+    """
+
+    name: str
+    unit: str = ""
+    low: Any = 0.0
+    high: Any = math.inf
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Game:
+    """Base class of every market. See the module's docstring for how to write one."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self), include_extras=True)
+        read: dict[str, tuple[Any, Grid]] = {}
+        sizes: dict[str, tuple[int, str]] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            where = f"{type(self).__name__}.{f.name}"
+            grid = _grid_of(hints[f.name])
+            if f.name in ("followers", "leaders") and grid is None:
+                found = {f.name: _count(value, where)}
+            elif value is None or grid is None:
+                if hints[f.name] is float:
+                    object.__setattr__(self, f.name, _number(value, where))
+                continue
+            else:
+                array, found = grids.read(value, grid, where)
+                read[f.name] = (array, grid)
+            for players, size in found.items():
+                _agree(sizes, players, size, where)
+        counts = {p: sizes[p][0] if p in sizes else 1 for p in ("followers", "leaders")}
+        for name, (array, grid) in read.items():
+            object.__setattr__(self, name, grids.place(array, grid, counts))
+        self.__dict__["n_followers"] = counts["followers"]
+        self.__dict__["n_leaders"] = counts["leaders"]
+        self.validate()
+        self.leader_bounds  # noqa: B018 - raises here, at construction, if the bounds cross
+        self.follower_bounds  # noqa: B018
+
+    # -- what a market states ------------------------------------------------------------------
+
+    @property
+    def leader_action(self) -> Action:
+        """What each leader decides."""
+        raise GameError(f"{type(self).__name__} must define the property leader_action")
+
+    @property
+    def follower_action(self) -> Action:
+        """What each follower decides."""
+        raise GameError(f"{type(self).__name__} must define the property follower_action")
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        """Each follower's payoff, (..., I, 1), at its action y (own row), the rivals' and x."""
+        raise GameError(f"{type(self).__name__} must define follower_payoff(y, rivals, x)")
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        """Each leader's payoff, (..., 1, J)."""
+        raise GameError(f"{type(self).__name__} must define leader_payoff(x, y)")
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> Mapping[str, Any]:
+        """Each follower's own limits by name, each (..., I, m) and <= 0."""
+        return {}
+
+    def shared_limits(self, y: Any, x: Any) -> Mapping[str, Any]:
+        """Limits that the followers share, by name, any core shape, each <= 0.
+
+        The equilibrium computed is the variational one: one multiplier for everybody
+        (Facchinei and Kanzow, Generalized Nash equilibrium problems, 4OR 2007, section 3.3).
+        """
+        return {}
+
+    def leader_limits(self, x: Any, y: Any) -> Mapping[str, Any]:
+        """Each leader's limits by name, each (..., m, J) and <= 0, the followers re-settled."""
+        return {}
+
+    def validate(self) -> None:
+        """Checks of a market's own; use :meth:`reject` to name the value at fault."""
+
+    # -- what the core derives -----------------------------------------------------------------
+
+    @cached_property
+    def n_followers(self) -> int:
+        """I, the number of followers."""
+        return 1
+
+    @cached_property
+    def n_leaders(self) -> int:
+        """J, the number of leaders."""
+        return 1
+
+    @property
+    def leader_shape(self) -> tuple[int, int]:
+        """(d, J), the shape of all leaders' actions."""
+        return self.leader_action.size or 1, self.n_leaders
+
+    @property
+    def follower_shape(self) -> tuple[int, int]:
+        """(I, n), the shape of all followers' actions."""
+        return self.n_followers, self.follower_action.size or self.n_leaders
+
+    @cached_property
+    def leader_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest leader actions, each (d, J)."""
+        action = self.leader_action
+        return grids.bounds(action.low, action.high, self.leader_shape, action.name)
+
+    @cached_property
+    def follower_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest follower actions, each (I, n)."""
+        action = self.follower_action
+        return grids.bounds(action.low, action.high, self.follower_shape, action.name)
+
+    @cached_property
+    def calculus(self) -> Calculus:
+        """The formulas' values and derivatives, traced on first use.
+
+        Raises:
+            GameError: a formula that does not differentiate or has the wrong shape.
+        """
+        from stackel.calculus import Calculus
+
+        return Calculus(self)
+
+    def reject(self, field: str, bad: Any, expected: str, way_out: str = "") -> None:
+        """Raise a :class:`GameError` that names the first value of a field that is bad.
+
+        Args:
+            field: the field's name.
+            bad: booleans of the field's shape (or broadcasting to it), True where it is bad.
+            expected: what was expected, e.g. ``"a positive number"``.
+            way_out: what the user can do.
+        """
+        bad = np.asarray(bad)
+        if not bad.any():
+            return
+        value = np.asarray(getattr(self, field), dtype=float)
+        grid = _grid_of(get_type_hints(type(self), include_extras=True)[field])
+        index = tuple(int(k) for k in np.argwhere(np.broadcast_to(bad, value.shape))[0])
+        names = () if grid is None else (grid.rows, grid.columns)
+        place = [f"{p.rstrip('s')} {k}" for p, k in zip(names, index, strict=False) if p]
+        at = f" at {', '.join(place)} (counted from 0)" if place else ""
+        hint = f"; {way_out}" if way_out else ""
+        raise GameError(
+            f"{type(self).__name__}.{field} = {value[index]:g}{at}: expected {expected}{hint}"
+        )
+
+    def on(self: Self, convert: Callable[[Any], Any]) -> Self:
+        """This game with every array of data converted, e.g. to torch tensors on a device.
+
+        Data is converted as it stands, without the checks of construction.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__["n_followers"] = self.n_followers
+        twin.__dict__["n_leaders"] = self.n_leaders
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, (np.ndarray, SparseOperator)):
+                value = convert(value)
+            object.__setattr__(twin, f.name, value)
+        return twin
+
+    def __str__(self) -> str:
+        def count(number: int, what: str) -> str:
+            return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+        return (
+            f"{type(self).__name__} ({count(self.n_followers, 'follower')}, "
+            f"{count(self.n_leaders, 'leader')})"
+        )
+
+
+def _grid_of(hint: Any) -> Grid | None:
+    """The grid in an annotation, also of ``Follower | None``."""
+    for part in (hint, *getattr(hint, "__args__", ())):
+        for extra in getattr(part, "__metadata__", ()):
+            if isinstance(extra, Grid):
+                return extra
+    return None
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise GameError(f"{where} = {value!r}; expected a number") from None
+    if math.isnan(number):
+        raise GameError(f"{where} = nan; expected a number")
+    return number
+
+
+def _count(value: Any, where: str) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise GameError(f"{where} = {value!r}; expected a whole number of at least 1")
+    return int(value)
+
+
+def _agree(sizes: dict[str, tuple[int, str]], players: str, size: int, where: str) -> None:
+    if size == 0:
+        raise GameError(f"{where} is empty: a market needs at least one of its {players}")
+    known, first = sizes.setdefault(players, (size, where))
+    if known != size:
+        raise GameError(
+            f"{where} speaks of {size} {players}, but {first} of {known}; "
+            "give both the same length, or a single number for all"
+        )

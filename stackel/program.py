@@ -1,0 +1,158 @@
+"""Compiles array expressions to one straight-line NumPy function.
+
+Equal subexpressions are computed once, and a temporary's name is reused as soon as its last
+reader has run, so that a million followers need a handful of arrays rather than one per node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stackel.expression import Expression, ordered
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}
+
+
+def _sum(a: Any, axes: tuple[int, ...]) -> Any:
+    return np.add.reduce(a, axis=axes if len(axes) > 1 else axes[0], keepdims=True)
+
+
+def _expand(a: Any, shape: tuple[int, int]) -> Any:
+    return np.broadcast_to(a, a.shape[:-2] + shape)
+
+
+def _slice(a: Any, window: tuple[int, int, int, int]) -> Any:
+    r0, r1, c0, c1 = window
+    return a[..., r0:r1, c0:c1]
+
+
+def _pad(a: Any, param: tuple[tuple[int, int, int, int], tuple[int, int]]) -> Any:
+    (r0, r1, c0, c1), shape = param
+    out = np.zeros(a.shape[:-2] + shape)
+    out[..., r0:r1, c0:c1] = a
+    return out
+
+
+def _concat(parts: Sequence[Any], axis: int) -> Any:
+    batch = np.broadcast_shapes(*(p.shape[:-2] for p in parts))
+    return np.concatenate([np.broadcast_to(p, batch + p.shape[-2:]) for p in parts], axis=axis)
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "neg": np.negative,
+    "pow": np.power,
+    "sum": _sum,
+    "expand": _expand,
+    "slice": _slice,
+    "pad": _pad,
+    "concat": _concat,
+    "transpose": lambda a: a.swapaxes(-1, -2),
+    "square": np.square,
+    "reciprocal": np.reciprocal,
+}
+
+
+def evaluate_op(op: str, values: Sequence[Any], param: Any) -> Any:
+    """One operation on numbers."""
+    if op in _INFIX:
+        return {
+            "add": np.add,
+            "sub": np.subtract,
+            "mul": np.multiply,
+            "div": np.divide,
+            "matmul": np.matmul,
+        }[op](*values)
+    if op == "concat":
+        return _concat(values, param)
+    return _CALLS[op](*values) if param is None else _CALLS[op](*values, param)
+
+
+def _identity(node: Expression, number: dict[int, int]) -> tuple[Any, ...]:
+    """What makes two nodes equal: the same operation of the same arguments."""
+    if node.op == "const":
+        value = node.param
+        small = isinstance(value, np.ndarray) and value.size <= 64
+        return ("const", value.shape, value.tobytes()) if small else ("const", id(value))
+    if node.op == "input":
+        return ("input", node.param)
+    return (node.op, tuple(number[id(a)] for a in node.args), node.param)
+
+
+def _statement(node: Expression, names: list[str], exponent: Any) -> str:
+    op = node.op
+    if op in _INFIX:
+        return f"{names[0]} {_INFIX[op]} {names[1]}"
+    if op == "neg":
+        return f"-{names[0]}"
+    if op == "pow" and exponent is not None:
+        special = {2.0: "square({})", -1.0: "reciprocal({})", 0.5: "sqrt({})"}
+        special[3.0] = "{0} * square({0})"
+        special[-2.0] = "reciprocal(square({}))"
+        special[-3.0] = "reciprocal({0} * square({0}))"
+        return special.get(exponent, f"pow({{}}, {exponent!r})").format(names[0])
+    if op == "concat":
+        return f"concat(({', '.join(names)},), {node.param!r})"
+    extra = "" if node.param is None else f", {node.param!r}"
+    return f"{op}({', '.join(names)}{extra})"
+
+
+def compile_program(
+    inputs: Sequence[Expression], outputs: Sequence[Expression]
+) -> Callable[..., tuple[Any, ...]]:
+    """A function of the inputs' arrays (batch axes in front) that returns the outputs' arrays.
+
+    The values of outputs that do not depend on batched inputs come without batch axes; they
+    broadcast against the rest.
+    """
+    order = ordered(outputs)
+    number: dict[int, int] = {}  # node id -> index of its equivalence class
+    classes: dict[tuple[Any, ...], int] = {}
+    nodes: list[Expression] = []
+    for node in order:
+        index = classes.setdefault(_identity(node, number), len(nodes))
+        if index == len(nodes):
+            nodes.append(node)
+        number[id(node)] = index
+
+    last_use = {number[id(a)]: i for i, node in enumerate(nodes) for a in node.args}
+    kept = {number[id(o)] for o in outputs}
+    namespace: dict[str, Any] = dict(_CALLS)
+    name: dict[int, str] = {}
+    free: list[str] = []
+    registers = 0
+    lines: list[str] = []
+    input_names = {s.param: f"in_{k}" for k, s in enumerate(inputs)}
+    for i, node in enumerate(nodes):
+        if node.op == "input":
+            name[i] = input_names[node.param]
+            continue
+        if node.op == "const":
+            name[i] = f"c{i}"
+            namespace[name[i]] = node.param
+            continue
+        arguments = [number[id(a)] for a in node.args]
+        exponent = None
+        if node.op == "pow" and node.args[1].param.size == 1:
+            exponent = float(node.args[1].param.item())
+        statement = _statement(node, [name[a] for a in arguments], exponent)
+        for a in set(arguments):
+            if last_use.get(a) == i and a not in kept and name[a].startswith("t"):
+                free.append(name[a])
+        if free:
+            name[i] = free.pop()
+        else:
+            name[i] = f"t{registers}"
+            registers += 1
+        lines.append(f"    {name[i]} = {statement}")
+    results = ", ".join(name[number[id(o)]] for o in outputs)
+    header = f"def program({', '.join(input_names[s.param] for s in inputs)}):"
+    source = "\n".join([header, *lines, f"    return ({results},)"])
+    exec(compile(source, "<stackel formula>", "exec"), namespace)
+    return namespace["program"]

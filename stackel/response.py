@@ -1,0 +1,251 @@
+"""What the followers answer: their equilibrium at given leader actions, and their best replies.
+
+Everything takes batches of leader actions, so that a leader's whole price grid is one call.
+The functions return *candidates with residuals*: who uses an answer looks at ``converged``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from stackel import complementarity
+from stackel.complementarity import Solution
+from stackel.errors import OptionError
+from stackel.game import Game
+from stackel.systems import CHUNK, Alone, Joint, open_bounds
+
+Array = np.ndarray
+
+Anticipation = Literal["equilibrium", "own_response", "none"]
+"""What a leader foresees of the followers when it deviates: their new equilibrium (Stackelberg);
+each one's own reply to the new price, the others' purchases held; or nothing at all."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """Follower actions at given leader actions, batch axes in front.
+
+    Attributes:
+        y: actions (..., I, n).
+        lam: multipliers of the own limits (..., I, m).
+        mu: multipliers of the shared limits (..., k).
+        residual: distance from solving the system, in the units of y (...).
+        converged: whether that is negligible (...).
+        iterations: Newton steps of the slowest element.
+    """
+
+    y: Array
+    lam: Array
+    mu: Array
+    residual: Array
+    converged: Array
+    iterations: int = 0
+
+    def __getitem__(self, index: object) -> Response:
+        """The response at some batch elements."""
+        parts = (self.y, self.lam, self.mu, self.residual, self.converged)
+        return Response(*(part[index] for part in parts), self.iterations)  # type: ignore[index]
+
+
+def check_anticipation(anticipation: str) -> None:
+    if anticipation not in get_args(Anticipation):
+        raise OptionError(
+            f"anticipation = {anticipation!r}; expected one of {', '.join(get_args(Anticipation))}"
+        )
+
+
+def middle(low: Array, high: Array) -> Array:
+    """A point inside a box: its middle, or a unit off its finite side."""
+    low_is, high_is = np.isfinite(low), np.isfinite(high)
+    safe_low, safe_high = np.where(low_is, low, 0.0), np.where(high_is, high, 0.0)
+    one_sided = np.where(low_is, safe_low + 1.0, np.where(high_is, safe_high - 1.0, 0.0))
+    return np.where(low_is & high_is, (safe_low + safe_high) / 2, one_sided)
+
+
+def first_guess(game: Game) -> Array:
+    """A follower action to start from (I, n)."""
+    return middle(*game.follower_bounds)
+
+
+def _edges(game: Game, x: Array) -> tuple[Array, Array]:
+    """Bounds where the formulas blow up; the same at every leader action, so found once."""
+    known = game.__dict__.get("_open_bounds")
+    if known is None:
+        known = open_bounds(game.calculus, x.reshape(-1, *x.shape[-2:])[0], first_guess(game))
+        game.__dict__["_open_bounds"] = known
+    return known
+
+
+def inside(game: Game, y: Array, x: Array) -> Array:
+    """A start moved off the bounds where the formulas blow up."""
+    low, high = game.follower_bounds
+    open_low, open_high = _edges(game, x)
+    y = np.clip(y, low, high)
+    guess = first_guess(game)
+    with np.errstate(invalid="ignore"):  # an infinite bound is never open
+        y = np.where(open_low & (y <= low), low + 1e-3 * (guess - low), y)
+        return np.where(open_high & (y >= high), high - 1e-3 * (high - guess), y)
+
+
+def settle(game: Game, x: Array, start: Response | None = None) -> Response:
+    """The followers' equilibrium at leader actions x.
+
+    Args:
+        game: the market.
+        x: leader actions (..., d, J).
+        start: a response to start from; its batch axes broadcast to x's. Elements that fail from
+            it are tried again from scratch.
+    """
+    x = np.asarray(x, dtype=float)
+    batch = x.shape[:-2]
+    flat = x.reshape(-1, *x.shape[-2:])
+    p = first_guess(game).size
+    rows = max(1, CHUNK // max(p * p if p <= 300 else 20 * p, 1))
+    if len(flat) > rows:
+        parts = []
+        for s in range(0, len(flat), rows):
+            part = slice(s, s + rows)
+            wide = None if start is None else _broadcast(start, (len(flat),))[part]
+            parts.append(settle(game, flat[part], wide))
+        return _reshape(_join(parts), batch)
+    system = Joint(game.calculus, flat, _edges(game, flat))
+    solution = _newton_joint(game, system, start, len(flat))
+    if start is not None and not solution.converged.all():
+        again = np.flatnonzero(~solution.converged)
+        retry = _newton_joint(game, system.at(again), None, len(again))
+        for kept, new in (
+            (solution.y, retry.y),
+            (solution.lam, retry.lam),
+            (solution.residual, retry.residual),
+            (solution.converged, retry.converged),
+        ):
+            better = retry.residual < solution.residual[again] if kept is not None else None
+            kept[again[better]] = new[better]
+    y, lam, mu = system.unflat(solution.y, solution.lam)
+    out = Response(y, lam, mu, solution.residual, solution.converged, solution.iterations)
+    return _reshape(out, batch)
+
+
+def _newton_joint(game: Game, system: Joint, start: Response | None, count: int) -> Solution:
+    if start is None:
+        y = np.broadcast_to(inside(game, first_guess(game), system.x), (count, *system.shape))
+        lam, mu = game.calculus.zeros((count,))
+    else:
+        wide = _broadcast(start, (count,))
+        y, lam, mu = inside(game, wide.y, system.x), wide.lam, wide.mu
+    return complementarity.solve(system, *system.flat(y, lam, mu))
+
+
+def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) -> Response:
+    """Every follower's best reply to the others' actions, each on its own.
+
+    The own problems are solved by their optimality conditions: exact where the payoff is concave
+    and the limits convex in the own action. Shared limits bind each follower, given the others;
+    their multipliers are then in the last columns of ``lam``.
+
+    Args:
+        game: the market.
+        x: leader actions (..., d, J).
+        rivals: everybody's actions (..., I, n).
+        start: where to start; default the rivals' profile.
+
+    Returns:
+        a response whose ``residual`` and ``converged`` are per follower (..., I).
+    """
+    x, rivals = np.asarray(x, dtype=float), np.asarray(rivals, dtype=float)
+    batch = np.broadcast_shapes(x.shape[:-2], rivals.shape[:-2])
+    flat_x = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
+    flat_r = np.broadcast_to(rivals, (*batch, *rivals.shape[-2:])).reshape(-1, *rivals.shape[-2:])
+    system = Alone(game.calculus, flat_x, flat_r, _edges(game, flat_x))
+    count, q = len(flat_x), game.calculus.m + game.calculus.k
+    y = flat_r if start is None else _broadcast(start, (count,)).y
+    lam = np.zeros((count, game.n_followers, q))
+    if start is not None and start.lam.shape[-1] == q:
+        lam = _broadcast(start, (count,)).lam
+    solution = complementarity.solve(system, inside(game, y, flat_x), lam)
+    out = Response(
+        solution.y,
+        solution.lam,
+        np.zeros((count, 0)),
+        solution.residual,
+        solution.converged,
+        solution.iterations,
+    )
+    return _reshape(out, batch)
+
+
+def respond(game: Game, x: Array, at: Response, anticipation: Anticipation) -> Response:
+    """What the leaders foresee when they move to x and the followers stood at ``at``."""
+    if anticipation == "equilibrium":
+        return settle(game, x, at)
+    if anticipation == "none":
+        return _broadcast(at, x.shape[:-2])
+    own = reply(game, x, at.y, at)
+    mu = np.broadcast_to(at.mu, (*x.shape[:-2], at.mu.shape[-1]))
+    residual, converged = own.residual.max(-1), own.converged.all(-1)
+    return Response(own.y, own.lam[..., : at.lam.shape[-1]], mu, residual, converged)
+
+
+def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
+    """How the settled followers move when the leaders do, by the implicit function theorem.
+
+    At a point where a limit only just binds this is one of the one-sided derivatives.
+
+    Args:
+        game: the market.
+        x: leader actions (d, J) or a batch (B, d, J).
+        at: the settled response there.
+        directions: leader directions (r, d, J), the same for every batch element.
+
+    Returns:
+        follower directions (..., r, I, n).
+    """
+    x = np.asarray(x, dtype=float)
+    batch = x.shape[:-2]
+    flat = x.reshape(-1, *x.shape[-2:])
+    here = _reshape(at, (len(flat),))
+    system = Joint(game.calculus, flat, _edges(game, flat))
+    y, lam = system.flat(here.y, here.lam, here.mu)
+    with np.errstate(all="ignore"):
+        at_low, at_high, off = complementarity.active(
+            y, lam, system.values(y, lam), system.scales(y, lam), (system.low, system.high)
+        )
+        by = game.calculus.by_leaders(here.y, flat, here.lam, here.mu, directions[:, None])
+        dF, dc = system.flat(*by)  # (r, B, p), (r, B, q)
+        right = np.concatenate(
+            [np.where(at_low | at_high, 0.0, -dF), np.where(off, 0.0, -dc)], axis=-1
+        )
+        moved = system.linear_solve(y, lam, at_low | at_high, off, np.moveaxis(right, 0, -1))
+    dy = np.moveaxis(moved[:, : system.p], -1, 1)
+    return dy.reshape(*batch, len(directions), *system.shape)
+
+
+def _map(response: Response, change: Callable[[Array, tuple[int, ...]], Array]) -> Response:
+    """The response with every array changed, given its core shape."""
+    per_follower = response.residual.ndim > response.y.ndim - 2  # a best reply's, one each
+    cores = {"y": 2, "lam": 2, "mu": 1, "residual": per_follower, "converged": per_follower}
+    arrays = (getattr(response, name) for name in cores)
+    changed = (
+        change(a, a.shape[a.ndim - core :]) for a, core in zip(arrays, cores.values(), strict=True)
+    )
+    return Response(*changed, response.iterations)
+
+
+def _broadcast(response: Response, batch: tuple[int, ...]) -> Response:
+    return _map(response, lambda array, core: np.broadcast_to(array, (*batch, *core)))
+
+
+def _reshape(response: Response, batch: tuple[int, ...]) -> Response:
+    return _map(response, lambda array, core: array.reshape((*batch, *core)))
+
+
+def _join(parts: list[Response]) -> Response:
+    arrays = (
+        np.concatenate([getattr(p, name) for p in parts])
+        for name in ("y", "lam", "mu", "residual", "converged")
+    )
+    return Response(*arrays, max(p.iterations for p in parts))

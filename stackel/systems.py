@@ -1,0 +1,287 @@
+"""The followers' problem as complementarity systems: all together, or each one alone.
+
+:class:`Joint` is the followers' equilibrium: one system for each batch element, unknowns (y, lam,
+mu) of everybody. :class:`Alone` is every follower's own problem with its rivals frozen: one small
+system for each follower. Both present the flat arrays that
+:mod:`stackel.complementarity` works on.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, gmres
+
+from stackel.calculus import Calculus
+from stackel.complementarity import solve_dense
+
+Array = np.ndarray
+
+DENSE_UP_TO = 100
+"""Unknowns of one joint system up to which its matrix is formed; above, GMRES multiplies."""
+
+CHUNK = 4_000_000
+"""Numbers in one batch of matrices or directions."""
+
+
+def open_bounds(calculus: Calculus, x: Array, start: Array) -> tuple[Array, Array]:
+    """Bounds at which a formula is not finite, as masks (I, n): actions must stay off them."""
+    game = calculus.game
+    lam, mu = calculus.zeros(())
+    masks = []
+    for bound in game.follower_bounds:
+        mask = np.zeros(game.follower_shape, dtype=bool)
+        for column in range(game.follower_shape[1]):
+            y = np.array(start)
+            y[:, column] = np.where(np.isfinite(bound[:, column]), bound[:, column], y[:, column])
+            field, own, _ = calculus.system(y, start, x, lam, mu)
+            blown = ~np.isfinite(field).all(-1) | ~np.isfinite(own).all(-1)
+            mask[:, column] = blown & np.isfinite(bound[:, column])
+        masks.append(mask)
+    return masks[0], masks[1]
+
+
+def _scales(h: Array, C: Array) -> tuple[Array, Array]:
+    """Squared gradient length of limits in the metric 1/h, and the move for a unit multiplier.
+
+    Args:
+        h: curvatures (..., p).
+        C: limits' gradients (..., q, p).
+    """
+    over = C / h[..., None, :]
+    s = (C * over).sum(-1)
+    return np.where(s > 0, s, 1.0), np.sqrt((over**2).sum(-1))
+
+
+def _curvature(H: Array) -> Array:
+    """A positive scale for each own decision: the diagonal of its follower's Hessian."""
+    h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
+    floor = 1e-12 * np.maximum(h.max(axis=(-1, -2), keepdims=True, initial=0.0), 1e-300)
+    flat = ~(h > floor)
+    return np.where(flat | ~np.isfinite(h), 1.0, h)
+
+
+class Joint:
+    """All followers together, at leader actions x (B, d, J)."""
+
+    def __init__(self, calculus: Calculus, x: Array, edges: tuple[Array, Array]) -> None:
+        self.calculus, self.x, self.edges = calculus, x, edges
+        low, high = calculus.game.follower_bounds
+        self.low, self.high = low.ravel(), high.ravel()
+        self.open_low, self.open_high = edges[0].ravel(), edges[1].ravel()
+        self.shape = calculus.game.follower_shape
+        self.p = low.size
+        self.q = self.shape[0] * calculus.m + calculus.k
+
+    def at(self, batch: Array) -> Joint:
+        return Joint(self.calculus, self.x[batch], self.edges)
+
+    def unflat(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        """y (..., I, n), lam (..., I, m), mu (..., k)."""
+        I, m = self.shape[0], self.calculus.m  # noqa: E741
+        own = lam[..., : I * m].reshape(*lam.shape[:-1], I, m)
+        return y.reshape(*y.shape[:-1], *self.shape), own, lam[..., I * m :]
+
+    @staticmethod
+    def flat(field: Array, own: Array, shared: Array) -> tuple[Array, Array]:
+        f = field.reshape(*field.shape[:-2], -1)
+        c = own.reshape(*own.shape[:-2], own.shape[-1] * own.shape[-2])
+        return f, np.concatenate([c, shared], -1) if shared.shape[-1] else c
+
+    def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
+        Y, L, mu = self.unflat(y, lam)
+        return self.flat(*self.calculus.system(Y, Y, self.x, L, mu))
+
+    def _blocks(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        """Own Hessians (B, I, n, n), own limits' gradients (B, I, m, n), shared ones' (B, k, p)."""
+        Y, L, mu = self.unflat(y, lam)
+        H, C = self.calculus.own_blocks(Y, Y, self.x, L, mu)
+        return H, C, shared_gradients(self.calculus, Y, Y, self.x)
+
+    def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        H, C, A = self._blocks(y, lam)
+        h = _curvature(H)
+        s, w = _scales(h, C)
+        flat_h = h.reshape(*y.shape)
+        if not self.calculus.k:
+            return flat_h, s.reshape(lam.shape), w.reshape(lam.shape)
+        s2, w2 = _scales(flat_h, A)
+        join = [a.reshape(len(y), -1) for a in (s, w)]
+        return flat_h, np.concatenate([join[0], s2], -1), np.concatenate([join[1], w2], -1)
+
+    def step(
+        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+    ) -> tuple[Array, Array]:
+        right = np.concatenate([right_y, right_lam], -1)[..., None]
+        out = self.linear_solve(y, lam, fixed, off, right)[..., 0]
+        return out[..., : self.p], out[..., self.p :]
+
+    def linear_solve(
+        self, y: Array, lam: Array, fixed: Array, off: Array, right: Array
+    ) -> Array:
+        """Solve the linearised system for right sides (B, p + q, r)."""
+        z = self.p + self.q
+        if z > DENSE_UP_TO:
+            return self._krylov(y, lam, fixed, off, right)
+        out = np.empty(np.broadcast_shapes(right.shape, (len(y), z, 1)))
+        rows = max(1, CHUNK // (z * z))
+        for start in range(0, len(y), rows):
+            some = np.arange(start, min(start + rows, len(y)))
+            matrix = self.at(some)._matrix(y[some], lam[some])
+            unit = np.concatenate([fixed[some], off[some]], -1)[..., None]
+            out[some] = solve_dense(np.where(unit, np.eye(z), matrix), right[some])
+        return out
+
+    def _matrix(self, y: Array, lam: Array) -> Array:
+        """d(F, c) / d(y, lam), (B, z, z)."""
+        (I, n), m = self.shape, self.calculus.m  # noqa: E741
+        Y, L, mu = self.unflat(y, lam)
+        directions = np.eye(self.p).reshape(self.p, 1, I, n)
+        F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, directions))
+        matrix = np.zeros((len(y), self.p + self.q, self.p + self.q))
+        matrix[:, : self.p, : self.p] = np.moveaxis(F, 0, -1)
+        matrix[:, self.p :, : self.p] = np.moveaxis(c, 0, -1)
+        _, C, A = self._blocks(y, lam)
+        if m:  # by own multipliers: follower i's limits' gradients, in i's rows only
+            i, a, b = np.ix_(range(I), range(m), range(n))
+            matrix[:, i * n + b, self.p + i * m + a] = C
+        matrix[:, : self.p, self.p + I * m :] = np.swapaxes(A, -1, -2)
+        return matrix
+
+    def _krylov(self, y: Array, lam: Array, fixed: Array, off: Array, right: Array) -> Array:
+        """The same by GMRES on the whole batch, preconditioned by every follower's own block."""
+        (I, n), m, k = self.shape, self.calculus.m, self.calculus.k  # noqa: E741
+        B, p, z = len(y), self.p, self.p + self.q
+        Y, L, mu = self.unflat(y, lam)
+        H, C, A = self._blocks(y, lam)
+        unit = np.concatenate([fixed, off], -1)
+
+        def multiply(flat: Array) -> Array:
+            v = flat.reshape(B, z)
+            dY, dL, dmu = self.unflat(v[:, :p], v[:, p:])
+            F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, dY))
+            F = F + (np.swapaxes(C, -1, -2) @ dL[..., None])[..., 0].reshape(B, p)
+            if k:
+                F = F + (dmu[:, None, :] @ A)[:, 0]
+            return np.where(unit, v, np.concatenate([F, c], -1)).ravel()
+
+        block = np.zeros((B, I, n + m, n + m))
+        block[..., :n, :n], block[..., n:, :n] = H, C
+        block[..., :n, n:] = np.swapaxes(C, -1, -2)
+        own = np.concatenate(
+            [fixed.reshape(B, I, n), off[:, : I * m].reshape(B, I, m)], -1
+        )[..., None]
+        block = np.where(own, np.eye(n + m), block)
+        inverse = solve_dense(block, np.broadcast_to(np.eye(n + m), block.shape))
+        h = _curvature(H).reshape(B, p)
+        s = np.where(off[:, I * m :], 1.0, -_scales(h, A)[0]) if k else np.zeros((B, 0))
+
+        def precondition(flat: Array) -> Array:
+            v = flat.reshape(B, z)
+            dY, dL, dmu = self.unflat(v[:, :p], v[:, p:])
+            u = (inverse @ np.concatenate([dY, dL], -1)[..., None])[..., 0]
+            return np.concatenate(
+                [u[..., :n].reshape(B, p), u[..., n:].reshape(B, I * m), dmu / s], -1
+            ).ravel()
+
+        size = B * z
+        operator = LinearOperator((size, size), matvec=multiply, dtype=float)
+        approximate = LinearOperator((size, size), matvec=precondition, dtype=float)
+        out = np.empty((B, z, right.shape[-1]))
+        for column in range(right.shape[-1]):
+            b = np.broadcast_to(right[..., column], (B, z)).ravel()
+            start = precondition(b)
+            solution, _ = gmres(
+                operator, b, x0=start, M=approximate, rtol=1e-13, atol=0.0, restart=40, maxiter=20
+            )
+            out[..., column] = solution.reshape(B, z)
+        return out
+
+
+def shared_gradients(calculus: Calculus, y: Array, rivals: Array, x: Array) -> Array:
+    """Gradients of the shared limits by the followers' actions, (B, k, I n).
+
+    The field is affine in the multipliers mu, so its change for a unit of each is that gradient.
+    """
+    k, batch = calculus.k, np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
+    p = y.shape[-1] * y.shape[-2]
+    if not k:
+        return np.zeros((*batch, 0, p))
+    lam, mu = calculus.zeros(batch)
+    units = np.broadcast_to(np.eye(k).reshape(k, *(1,) * len(batch), k), (k, *batch, k))
+    field = calculus.system(y, rivals, x, lam, units)[0]
+    base = calculus.system(y, rivals, x, lam, mu)[0]
+    return np.moveaxis((field - base).reshape(k, *batch, p), 0, -2)
+
+
+class Alone:
+    """Every follower's own problem, rivals (B, I, n) frozen, at leader actions x (B, d, J).
+
+    Shared limits bind each follower too, given what the others do: they join its own limits.
+    """
+
+    def __init__(
+        self, calculus: Calculus, x: Array, rivals: Array, edges: tuple[Array, Array]
+    ) -> None:
+        self.calculus, self.x, self.rivals, self.edges = calculus, x, rivals, edges
+        self.low, self.high = calculus.game.follower_bounds
+        self.open_low, self.open_high = edges
+
+    def at(self, batch: Array) -> Alone:
+        return Alone(self.calculus, self.x[batch], self.rivals[batch], self.edges)
+
+    @cached_property
+    def _no_mu(self) -> Array:
+        return np.zeros((len(self.x), self.calculus.k))
+
+    def _deviations(self, y: Array) -> tuple[Array, Array]:
+        """For each follower, the profile in which it alone plays y: (I, B, I, n), and x beside."""
+        I = y.shape[-2]  # noqa: E741
+        alone = np.eye(I, dtype=bool).reshape(I, 1, I, 1)
+        return np.where(alone, y, self.rivals), np.broadcast_to(self.x, (I, *self.x.shape))
+
+    def _shared(self, y: Array) -> tuple[Array, Array]:
+        """Shared limits as each follower meets them (B, I, k), and their gradients (B, I, k, n)."""
+        I, n = y.shape[-2:]  # noqa: E741
+        profile, x = self._deviations(y)
+        lam, mu = self.calculus.zeros(profile.shape[:-2])
+        G = self.calculus.system(profile, profile, x, lam, mu)[2]
+        A = shared_gradients(self.calculus, profile, profile, x)
+        A = A.reshape(*A.shape[:-1], I, n)
+        own = np.arange(I)
+        return np.moveaxis(G, 0, 1), np.moveaxis(A[own, :, :, own], 0, 1)
+
+    def _all(self, y: Array, lam: Array) -> tuple[Array, Array, Array, Array]:
+        """Field, limits, Hessians and limits' gradients, of every follower's own problem."""
+        m = self.calculus.m
+        F, c, _ = self.calculus.system(y, self.rivals, self.x, lam[..., :m], self._no_mu)
+        H, C = self.calculus.own_blocks(y, self.rivals, self.x, lam[..., :m], self._no_mu)
+        if self.calculus.k:
+            G, A = self._shared(y)
+            F = F + (lam[..., None, m:] @ A)[..., 0, :]
+            c, C = np.concatenate([c, G], -1), np.concatenate([C, A], -2)
+        return F, c, H, C
+
+    def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
+        if self.calculus.k:
+            return self._all(y, lam)[:2]
+        return self.calculus.system(y, self.rivals, self.x, lam, self._no_mu)[:2]
+
+    def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        _, _, H, C = self._all(y, lam)
+        h = _curvature(H)
+        return h, *_scales(h, C)
+
+    def step(
+        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+    ) -> tuple[Array, Array]:
+        _, _, H, C = self._all(y, lam)
+        n, q = y.shape[-1], lam.shape[-1]
+        matrix = np.zeros((*y.shape[:-1], n + q, n + q))
+        matrix[..., :n, :n], matrix[..., n:, :n] = H, C
+        matrix[..., :n, n:] = np.swapaxes(C, -1, -2)
+        unit = np.concatenate([fixed, off], -1)[..., None]
+        right = np.concatenate([right_y, right_lam], -1)[..., None]
+        out = solve_dense(np.where(unit, np.eye(n + q), matrix), right)[..., 0]
+        return out[..., :n], out[..., n:]
