@@ -20,3 +20,46 @@ try:
     __version__ = _version("stackel")
 except _PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
+
+from stackel.api import backends, solve
+from stackel.backend import Backend
+from stackel.certificate import Certificate, Deviation, certify
+from stackel.equilibrium import Equilibrium
+from stackel.errors import (
+    GameError,
+    InfeasibleError,
+    NoEquilibriumError,
+    NotConverged,
+    OptionError,
+    Refusal,
+    StackelError,
+)
+from stackel.game import Action, Game
+from stackel.grids import Follower, Leader, Pairs, Peers
+from stackel.run import Point, Run, Status
+
+__all__ = [
+    "Action",
+    "Backend",
+    "Certificate",
+    "Deviation",
+    "Equilibrium",
+    "Follower",
+    "Game",
+    "GameError",
+    "InfeasibleError",
+    "Leader",
+    "NoEquilibriumError",
+    "NotConverged",
+    "OptionError",
+    "Pairs",
+    "Peers",
+    "Point",
+    "Refusal",
+    "Run",
+    "StackelError",
+    "Status",
+    "backends",
+    "certify",
+    "solve",
+]

@@ -73,8 +73,8 @@ def search_lines(
     points: int = 129,
     rounds: int = 4,
     peaks: int = 3,
-    span: tuple[Array, Array] | None = None,
     decision: int = 0,
+    leaders: Array | None = None,
 ) -> Search:
     """Each leader's best value of one decision, searched globally: a grid, then its best peaks.
 
@@ -85,14 +85,15 @@ def search_lines(
         points: size of the first grid, ends included.
         rounds: refinements; each divides the spacing by 8.
         peaks: how many of the grid's local maxima are refined.
-        span: where to search, (low, high), each (J,); default the decision's bounds.
         decision: which of a leader's d decisions moves.
+        leaders: which leaders search (default all); the others' entries stay as they are.
     """
-    J = game.n_leaders
-    low, high = (b[decision] for b in search_range(game, x)) if span is None else span
+    own = np.arange(game.n_leaders) if leaders is None else leaders
+    J = len(own)
+    low, high = (b[decision, own] for b in search_range(game, x))
     grid = low + (high - low) * np.linspace(0.0, 1.0, points)[:, None]  # (points, J)
-    grid = np.sort(np.concatenate([grid, x[decision][None]]), axis=0)
-    values, bad = _evaluate(game, x, grid, oracle, decision)
+    grid = np.sort(np.concatenate([grid, x[decision, own][None]]), axis=0)
+    values, bad = _evaluate(game, x, grid, oracle, decision, own)
     tried, unsettled = values.size, bad
     best = values.argmax(0)
     columns = np.arange(J)
@@ -103,7 +104,7 @@ def search_lines(
     inner = np.linspace(0.0, 1.0, 17)[:, None, None]
     for _ in range(rounds):
         fine = left + (right - left) * inner  # (17, peaks, J)
-        values, bad = _evaluate(game, x, fine.reshape(-1, J), oracle, decision)
+        values, bad = _evaluate(game, x, fine.reshape(-1, J), oracle, decision, own)
         tried, unsettled = tried + values.size, unsettled + bad
         values = values.reshape(fine.shape)
         top = values.argmax(0)
@@ -118,18 +119,21 @@ def search_lines(
         # After the first look only the best peak is worth more.
         left, right = left[which, columns][None], right[which, columns][None]
     moved = np.array(x, dtype=float)
-    moved[decision] = action
-    return Search(moved, payoff, (high - low) / (points - 1), tried, unsettled)
+    moved[decision, own] = action
+    reached_all = np.full(game.n_leaders, -np.inf)
+    reached_all[own] = payoff
+    spacing_all = np.zeros(game.n_leaders)
+    spacing_all[own] = (high - low) / (points - 1)
+    return Search(moved, reached_all, spacing_all, tried, unsettled)
 
 
 def _evaluate(
-    game: Game, x: Array, trial: Array, oracle: Oracle, decision: int
+    game: Game, x: Array, trial: Array, oracle: Oracle, decision: int, own: Array
 ) -> tuple[Array, int]:
-    """Payoffs (T, J) when leader j alone moves its decision to trial[t, j]."""
+    """Payoffs (T, len(own)) when leader own[j] alone moves its decision to trial[t, j]."""
     T, J = trial.shape
     profiles = np.broadcast_to(x, (T, J, *x.shape)).copy()
-    own = np.arange(J)
-    profiles[:, own, decision, own] = trial
+    profiles[:, np.arange(J), decision, own] = trial
     leader = np.broadcast_to(own, (T, J)).ravel()
     payoff, good = payoffs_alone(game, profiles.reshape(-1, *x.shape), leader, oracle)
     return payoff.reshape(T, J), int((~good).sum())

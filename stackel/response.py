@@ -71,7 +71,7 @@ def first_guess(game: Game) -> Array:
     return middle(*game.follower_bounds)
 
 
-def _edges(game: Game, x: Array) -> tuple[Array, Array]:
+def edges(game: Game, x: Array) -> tuple[Array, Array]:
     """Bounds where the formulas blow up; the same at every leader action, so found once."""
     known = game.__dict__.get("_open_bounds")
     if known is None:
@@ -83,7 +83,7 @@ def _edges(game: Game, x: Array) -> tuple[Array, Array]:
 def inside(game: Game, y: Array, x: Array) -> Array:
     """A start moved off the bounds where the formulas blow up."""
     low, high = game.follower_bounds
-    open_low, open_high = _edges(game, x)
+    open_low, open_high = edges(game, x)
     y = np.clip(y, low, high)
     guess = first_guess(game)
     with np.errstate(invalid="ignore"):  # an infinite bound is never open
@@ -112,7 +112,7 @@ def settle(game: Game, x: Array, start: Response | None = None) -> Response:
             wide = None if start is None else _broadcast(start, (len(flat),))[part]
             parts.append(settle(game, flat[part], wide))
         return _reshape(_join(parts), batch)
-    system = Joint(game.calculus, flat, _edges(game, flat))
+    system = Joint(game.calculus, flat, edges(game, flat))
     solution = _newton_joint(game, system, start, len(flat))
     if start is not None and not solution.converged.all():
         again = np.flatnonzero(~solution.converged)
@@ -160,7 +160,7 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
     batch = np.broadcast_shapes(x.shape[:-2], rivals.shape[:-2])
     flat_x = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
     flat_r = np.broadcast_to(rivals, (*batch, *rivals.shape[-2:])).reshape(-1, *rivals.shape[-2:])
-    system = Alone(game.calculus, flat_x, flat_r, _edges(game, flat_x))
+    system = Alone(game.calculus, flat_x, flat_r, edges(game, flat_x))
     count, q = len(flat_x), game.calculus.m + game.calculus.k
     y = flat_r if start is None else _broadcast(start, (count,)).y
     lam = np.zeros((count, game.n_followers, q))
@@ -208,7 +208,7 @@ def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
     batch = x.shape[:-2]
     flat = x.reshape(-1, *x.shape[-2:])
     here = _reshape(at, (len(flat),))
-    system = Joint(game.calculus, flat, _edges(game, flat))
+    system = Joint(game.calculus, flat, edges(game, flat))
     y, lam = system.flat(here.y, here.lam, here.mu)
     with np.errstate(all="ignore"):
         at_low, at_high, off = complementarity.active(

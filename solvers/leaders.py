@@ -1,0 +1,332 @@
+"""The leaders' equilibrium over a follower oracle, written once for every backend that has one.
+
+Two methods take turns until one of them settles:
+
+* *stationarity*: semismooth Newton on all leaders' first-order conditions at once, within their
+  bounds. Quadratic near an equilibrium where payoffs are smooth.
+* *sweeps*: leaders in turn move to their best action, searched globally on a line with the
+  followers re-settled (Gauss-Seidel). Needs no derivative: the way through kinks, where followers
+  drop out or limits start to bind. Coming back to where a sweep has been is a cycle.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from stackel import complementarity
+from stackel.deviations import search_lines, search_range
+from stackel.game import Game
+from stackel.response import Anticipation, Response, middle
+from stackel.run import Run, Status
+
+Array = np.ndarray
+
+
+class Followers(ABC):
+    """A backend's way to answer leader actions (B, d, J)."""
+
+    difference = 1e-3
+    """Step of numerical slopes, relative to 1 + |x|: large enough for the oracle's accuracy."""
+
+    def __init__(self, game: Game, anticipation: Anticipation) -> None:
+        self.game = game
+        self.anticipation = anticipation
+
+    @abstractmethod
+    def settle(self, x: Array, start: Response | None) -> Response:
+        """The followers' equilibrium."""
+
+    @abstractmethod
+    def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
+        """Each follower's best reply, rivals (B, I, n) held; residuals are per follower."""
+
+    def foresee(self, x: Array, at: Response) -> Response:
+        """What leaders foresee when they move to x (B, d, J) from where followers stood at."""
+        if self.anticipation == "equilibrium":
+            return self.settle(x, at)
+        if self.anticipation == "none":
+            return at
+        own = self.reply(x, at.y, None)
+        return Response(own.y, at.lam, at.mu, own.residual.max(-1), own.converged.all(-1))
+
+    def slopes(self, x: Array, at: Response) -> Array:
+        """Each leader's total derivative by its own decisions (B, d, J), by central differences."""
+        up, down, width = _steps(self.game, x, self.difference)
+        trials = np.concatenate([up, down], 1)  # (B, 2p, d, J)
+        B, p2 = trials.shape[:2]
+        held = at[np.repeat(np.arange(B), p2)]
+        answer = self.foresee(trials.reshape(B * p2, *x.shape[1:]), held)
+        flat = trials.reshape(B * p2, *x.shape[1:])
+        payoff = self.game.calculus.leader_values(flat, answer.y)[0].reshape(B, 2, p2 // 2, -1)
+        d, J = self.game.leader_shape
+        leader = np.tile(np.arange(J), d)
+        change = payoff[:, 0, np.arange(d * J), leader] - payoff[:, 1, np.arange(d * J), leader]
+        return (change / width).reshape(B, d, J)
+
+
+def _steps(game: Game, x: Array, relative: float) -> tuple[Array, Array, Array]:
+    """Profiles with each decision in turn moved up and down, (B, p, d, J) each, and how far."""
+    low, high = game.leader_bounds
+    B, p = len(x), x[0].size
+    step = relative * (1.0 + np.abs(x.reshape(B, p)))
+    units = np.eye(p).reshape(p, *x.shape[1:])
+    up = np.minimum(x[:, None] + step[..., None, None] * units, high)
+    down = np.maximum(x[:, None] - step[..., None, None] * units, low)
+    width = (up - down).reshape(B, p, p)[:, np.arange(p), np.arange(p)]
+    return up, down, np.where(width > 0, width, 1.0)
+
+
+class _Stationarity:
+    """The leaders' first-order conditions as a complementarity system (one batch element)."""
+
+    def __init__(self, followers: Followers, run: Run, at: Response) -> None:
+        self.followers, self.run, self.begin = followers, run, at
+        self.game = followers.game
+        low, high = self.game.leader_bounds
+        self.low, self.high = low.ravel(), high.ravel()
+        self.open_low = self.open_high = np.zeros(low.size, dtype=bool)
+        self._known: dict[bytes, tuple[Response, Array]] = {}
+        self._jacobians: dict[bytes, Array] = {}
+        self.unsettled = 0
+
+    def at(self, batch: Array) -> _Stationarity:
+        return self
+
+    def evaluate(self, x: Array) -> tuple[Response, Array]:
+        """The response and slopes at one profile (d, J), remembered."""
+        key = x.tobytes()
+        if key not in self._known:
+            self.run.check()
+            at = self.followers.settle(x[None], self.begin)
+            self._known[key] = at, self.followers.slopes(x[None], at)[0]
+            if not at.converged.all():
+                self.unsettled += 1
+        return self._known[key]
+
+    def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
+        _, slopes = self.evaluate(y.reshape(self.game.leader_shape))
+        return -slopes.reshape(1, -1), lam
+
+    def jacobian(self, y: Array) -> Array:
+        """Derivatives of minus the slopes, (p, p), by central differences."""
+        key = y.tobytes()
+        if key not in self._jacobians:
+            x = y.reshape(1, *self.game.leader_shape)
+            at, _ = self.evaluate(x[0])
+            up, down, width = _steps(self.game, x, self.followers.difference)
+            both = np.concatenate([up[0], down[0]])
+            answer = self.followers.settle(both, at[np.zeros(len(both), dtype=int)])
+            slopes = self.followers.slopes(both, answer).reshape(2, y.size, y.size)
+            self._jacobians[key] = -((slopes[0] - slopes[1]) / width[0][:, None]).T
+        return self._jacobians[key]
+
+    def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        h = np.abs(np.diagonal(self.jacobian(y)))
+        h = np.where(h > 1e-12 * h.max(initial=1e-300), h, 1.0)[None]
+        return h, np.ones_like(lam), np.ones_like(lam)
+
+    def step(
+        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+    ) -> tuple[Array, Array]:
+        x = y.reshape(self.game.leader_shape)
+        at, slopes = self.evaluate(x)
+        free = slopes.ravel()[~fixed[0]]
+        payoff = self.game.calculus.leader_values(x, at.y[0])[0]
+        name = self.game.leader_action.name
+        self.run.step(
+            x,
+            at.y[0],
+            stage="outer",
+            change=float(np.abs(free).max(initial=0.0)),
+            follower_residual=float(at.residual.max()),
+            **{name: x.ravel(), "payoff": payoff},
+        )
+        p = y.size
+        matrix = np.where(fixed[0][:, None], np.eye(p), self.jacobian(y))
+        return complementarity.solve_dense(matrix[None], right_y[..., None])[..., 0], -lam
+
+    def concave(self, y: Array, margin: float = 1e-9) -> bool:
+        """Whether every free decision sits at a maximum, not at a minimum, of its leader."""
+        _, slopes = self.evaluate(y.reshape(self.game.leader_shape))
+        h = np.diagonal(self.jacobian(y))
+        scale = np.abs(h).max(initial=1e-300)
+        flat_slopes = slopes.ravel()
+        free = (y > self.low) & (y < self.high)
+        pushed = (flat_slopes > 0) & (y >= self.high) | (flat_slopes < 0) & (y <= self.low)
+        return bool((h[free & ~pushed] >= -margin * scale).all())
+
+
+@dataclass
+class Found:
+    """Where the leaders' search ended."""
+
+    x: Array
+    at: Response
+    status: Status
+    detail: str
+    sweeps: int
+    newton_steps: int
+
+
+def find(
+    followers: Followers,
+    run: Run,
+    *,
+    tolerance: float,
+    max_sweeps: int,
+    points: int,
+    survey: bool,
+) -> Found:
+    """The leaders' equilibrium, the followers answering.
+
+    Args:
+        followers: the oracle.
+        run: the run; its ``start`` is where to begin (default the middle of the bounds).
+        tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
+        max_sweeps: most rounds of best actions in turn.
+        points: trial actions on each line.
+        survey: begin with one global look along each leader's line.
+    """
+    game = followers.game
+    x = middle(*game.leader_bounds) if run.start is None else np.array(run.start)
+    at = followers.settle(x[None], None)
+    run.keep(x, at.y[0])
+    limits = bool(game.calculus.leader_limits)
+    if survey and not limits and game.leader_shape[0] == 1:
+        x, at = _survey(followers, run, x, at, points)
+    trail = [x]
+    newton_steps = sweeps = 0
+    while True:
+        smooth, solution = _stationary(followers, run, x, at, tolerance)
+        newton_steps += solution.iterations
+        if smooth is not None:
+            xs, ats = smooth
+            if not limits or _feasible(game, xs, ats):
+                return Found(xs, ats, Status.CONVERGED, "", sweeps, newton_steps)
+        for _ in range(3):
+            if sweeps >= max_sweeps:
+                detail = f"{sweeps} sweeps over the leaders"
+                return Found(x, at, Status.ITERATION_LIMIT, detail, sweeps, newton_steps)
+            sweeps += 1
+            before = x
+            x, at = _sweep(followers, run, x, at, points)
+            change = np.abs(x - before).max() / (1.0 + np.abs(x).max())
+            if change <= max(tolerance, 1e-8):
+                return Found(x, at, Status.CONVERGED, "", sweeps, newton_steps)
+            again = _visited(game, x, trail[:-1])
+            if again is not None:
+                shown = " -> ".join(
+                    np.array2string(v.ravel(), precision=6) for v in [*trail[again:], x]
+                )
+                detail = f"best actions in turn: {shown}"
+                return Found(x, at, Status.CYCLE, detail, sweeps, newton_steps)
+            trail.append(x)
+
+
+def _visited(game: Game, x: Array, trail: list[Array]) -> int | None:
+    low, high = search_range(game, x)
+    width = np.where(high > low, high - low, 1.0)
+    for k, old in enumerate(trail):
+        if (np.abs(x - old) <= 1e-6 * width).all():
+            return k
+    return None
+
+
+def _feasible(game: Game, x: Array, at: Response) -> bool:
+    return bool((game.calculus.leader_values(x, at.y[0])[1] < 0).all())
+
+
+def _survey(
+    followers: Followers, run: Run, x: Array, at: Response, points: int
+) -> tuple[Array, Response]:
+    """All leaders at once to the best of a coarse look: a start in the right neighbourhood."""
+    found = search_lines(followers.game, x, _oracle(followers, run, at), points=points, rounds=0)
+    at = followers.settle(found.action[None], at)
+    run.keep(found.action, at.y[0])
+    return found.action, at
+
+
+def _oracle(followers: Followers, run: Run, at: Response):  # noqa: ANN202 - deviations.Oracle
+    def answer(trials: Array) -> tuple[Array, Array]:
+        run.check()
+        held = at[np.zeros(len(trials), dtype=int)]
+        out = followers.foresee(trials, held)
+        known = followers.anticipation == "none"
+        return out.y, np.ones(len(trials), dtype=bool) if known else out.converged
+
+    return answer
+
+
+def _stationary(
+    followers: Followers, run: Run, x: Array, at: Response, tolerance: float
+) -> tuple[tuple[Array, Response] | None, complementarity.Solution]:
+    """Newton on the first-order conditions; None where it fails or ends in somebody's minimum."""
+    system = _Stationarity(followers, run, at)
+    start = x.reshape(1, -1)
+    solution = complementarity.solve(
+        system,
+        start,
+        np.zeros((1, 0)),
+        tolerance=tolerance,
+        acceptable=100 * tolerance,
+        max_iterations=25,
+    )
+    low, high = system.low, system.high
+    flat = np.clip(solution.y, low, high)
+    there = flat.reshape(followers.game.leader_shape)
+    if not solution.converged.all():
+        return None, solution
+    response, _ = system.evaluate(there)
+    if not response.converged.all() or not system.concave(flat[0]):
+        return None, solution
+    return (there, response), solution
+
+
+def _sweep(
+    followers: Followers, run: Run, x: Array, at: Response, points: int
+) -> tuple[Array, Response]:
+    """Each leader in turn to its best action, decision by decision."""
+    game = followers.game
+    before = x
+    for j in range(game.n_leaders):
+        for decision in range(game.leader_shape[0]):
+            found = search_lines(
+                game,
+                x,
+                _oracle(followers, run, at),
+                points=points,
+                rounds=7,
+                decision=decision,
+                leaders=np.array([j]),
+            )
+            if np.isfinite(found.payoff[j]):
+                x = found.action
+                at = followers.settle(x[None], at)
+    payoff = game.calculus.leader_values(x, at.y[0])[0]
+    run.step(
+        x,
+        at.y[0],
+        stage="outer",
+        change=float(np.abs(x - before).max()),
+        follower_residual=float(at.residual.max()),
+        **{game.leader_action.name: x.ravel(), "payoff": payoff},
+    )
+    return x, at
+
+
+def multipliers(game: Game, at: Response) -> dict[str, Array]:
+    """Named multipliers of a response without batch axes: own limits (I, m), shared as stated."""
+    out: dict[str, Array] = {}
+    start = 0
+    for name, e in game.calculus.own_limits.items():
+        out[name] = np.array(at.lam[:, start : start + e.shape[1]])
+        start += e.shape[1]
+    start = 0
+    for name, e in game.calculus.shared_limits.items():
+        size = e.shape[0] * e.shape[1]
+        out[name] = np.array(at.mu[start : start + size]).reshape(e.shape)
+        start += size
+    return out

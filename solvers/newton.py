@@ -1,0 +1,88 @@
+"""``newton``: followers by semismooth Newton, leaders by exact sensitivities.
+
+The followers' equilibrium at given prices is a complementarity system, solved by the core's
+semismooth Newton method (:mod:`stackel.complementarity`; matrix-free for many followers). How it
+moves with the prices follows from the implicit function theorem, so the leaders' first-order
+conditions are known exactly and are solved by Newton's method too. Whether their answer is a
+global optimum for every leader is the certificate's question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from stackel import response
+from stackel.backend import Backend, check_range
+from stackel.game import Game
+from stackel.multistart import own_slopes
+from stackel.response import Response
+from stackel.run import Point, Run
+from stackel.solvers.leaders import Followers, find, multipliers
+
+Array = np.ndarray
+
+
+class _CoreFollowers(Followers):
+    """The core's own followers, with exact slopes."""
+
+    difference = 1e-5
+
+    def settle(self, x: Array, start: Response | None) -> Response:
+        return response.settle(self.game, x, start)
+
+    def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
+        return response.reply(self.game, x, rivals, start)
+
+    def slopes(self, x: Array, at: Response) -> Array:
+        if self.anticipation == "equilibrium":
+            return own_slopes(self.game, x, at)
+        return super().slopes(x, at)
+
+
+@dataclass(frozen=True)
+class Newton(Backend):
+    """Semismooth Newton for followers and leaders.
+
+    Attributes:
+        tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
+        max_sweeps: most rounds of best actions in turn, where Newton's method fails on a kink.
+        points: trial actions on each leader's line in such a round.
+    """
+
+    tolerance: float = 1e-10
+    max_sweeps: int = 60
+    points: int = 65
+
+    name: ClassVar[str] = "newton"
+
+    def __post_init__(self) -> None:
+        check_range("tolerance", self.tolerance, "a positive number", self.tolerance > 0)
+        check_range("max_sweeps", self.max_sweeps, "a number of at least 0", self.max_sweeps >= 0)
+        check_range("points", self.points, "at least 5", self.points >= 5)
+
+    def accepts(self, game: Game) -> list[str]:
+        game.calculus  # noqa: B018 - raises a GameError if a formula does not differentiate
+        return []
+
+    def solve(self, game: Game, run: Run) -> Point:
+        followers = _CoreFollowers(game, run.anticipation)
+        found = find(
+            followers,
+            run,
+            tolerance=self.tolerance,
+            max_sweeps=self.max_sweeps,
+            points=self.points,
+            survey=False,
+        )
+        at = found.at[0]
+        return Point(
+            found.x,
+            at.y,
+            found.status,
+            multipliers(game, at),
+            {"newton_steps": found.newton_steps, "sweeps": found.sweeps},
+            found.detail,
+        )

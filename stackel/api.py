@@ -1,0 +1,316 @@
+"""How to ask: ``solve`` and ``backends``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stackel import backend as registry
+from stackel import feasibility, response
+from stackel.backend import Backend
+from stackel.certificate import TOLERANCE, certify
+from stackel.deviations import search_range
+from stackel.equilibrium import Equilibrium
+from stackel.errors import NotConverged, OptionError, Refusal, StackelError
+from stackel.game import Game
+from stackel.progress import progress as progress_line
+from stackel.response import Anticipation
+from stackel.run import Callback, Point, Run, Status, Stop
+
+Array = np.ndarray
+
+SAME = 1e-6
+"""Two profiles of leader actions closer than this, relative to their range, are the same."""
+
+
+def solve(
+    game: Game,
+    backend: str | Backend = "auto",
+    *,
+    anticipation: Anticipation = "equilibrium",
+    start: Any = None,
+    seed: int | None = None,
+    time_limit: float | None = None,
+    tolerance: float = TOLERANCE,
+    restarts: int = 4,
+    certificate: bool = True,
+    throw: bool = True,
+    progress: bool = False,
+    callback: Callback | None = None,
+    **options: Any,
+) -> Equilibrium:
+    """Find an equilibrium and say what it is worth.
+
+    The point is certified by the core, whichever backend found it. If the certificate refutes it
+    because a leader would rather be elsewhere, the backend starts again from there, up to
+    ``restarts`` times; coming back to a refuted point is reported as a cycle, never as an answer.
+
+    Args:
+        game: the market.
+        backend: a name (see :func:`backends`), a configured :class:`~stackel.Backend`, or
+            ``"auto"``: every built-in backend that accepts the game, until one is certified.
+        anticipation: what a leader foresees when it deviates: ``"equilibrium"``, the followers'
+            new equilibrium (Stackelberg); ``"own_response"``, each follower's own reaction with
+            the social terms held; ``"none"``, nothing (a diagnostic).
+        start: leader actions to start from, (d, J) or (J,).
+        seed: of the random numbers, for backends that draw any.
+        time_limit: seconds after which to stop and keep the best point so far; a certificate of
+            that point still comes on top.
+        tolerance: gaps and violations up to this share of their scale count as none.
+        restarts: how often to start again from a leader's better deviation.
+        certificate: False skips it (for very large markets); nothing is then vouched for.
+        throw: raise :class:`NotConverged` if the answer is not an equilibrium within tolerance;
+            False returns it all the same.
+        progress: show a progress line.
+        callback: called with (iteration, row of the history) once an iteration.
+        **options: of the backend; ``ADMM(penalty=5)`` and ``backend="admm", penalty=5`` are the
+            same.
+
+    Raises:
+        GameError: the market cannot be (its subclasses: InfeasibleError, NoEquilibriumError).
+        OptionError: an unknown backend or option, or a bad value.
+        Refusal: the backend cannot solve this game; names those that can.
+        NotConverged: no equilibrium within tolerance; carries the result.
+    """
+    response.check_anticipation(anticipation)
+    first = _check_common(game, start, time_limit, tolerance, restarts)
+    if isinstance(backend, str) and backend == "auto":
+        if options:
+            raise OptionError(
+                f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name "
+                "the backend"
+            )
+        candidates = [registry.find(n)() for n in registry.BUILT_IN if not registry.reasons(n, game)]
+        if not candidates:
+            why = [f"{n}: {r}" for n in registry.names() for r in registry.reasons(n, game)]
+            raise Refusal("auto", str(game), why)
+    else:
+        candidates = [_accepted(registry.make(backend, options), game)]
+
+    show = progress_line(str(game), time_limit) if progress else nullcontext(callback)
+    best: Equilibrium | None = None
+    tried: list[str] = []
+    began = time.perf_counter()
+    with show as report:
+        for one in candidates:
+            left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+            run = Run(
+                seed=seed,
+                time_limit=left,
+                start=first,
+                anticipation=anticipation,
+                callback=_both(callback, report) if progress else report,
+            )
+            try:
+                eq = _solve_one(game, one, run, tolerance, restarts, certificate)
+            except Refusal as refusal:
+                if len(candidates) == 1:
+                    raise registry.refuse(one, game, refusal.reasons) from None
+                tried.append(f"{one.name}: {'; '.join(refusal.reasons)}")
+                continue
+            tried.append(f"{one.name}: {eq.certificate or eq.status.message}")
+            best = eq if best is None or _better(eq, best) else best
+            stopped = eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT)
+            if stopped or eq.is_equilibrium or not certificate:
+                break
+    if best is None:
+        raise Refusal("auto", str(game), tried)
+    if len(candidates) > 1:
+        best = replace(best, stats={**best.stats, "tried": tried})
+    why = _why_not(best, certificate)
+    if why and throw:
+        raise NotConverged(best, why)
+    return best
+
+
+def backends(game: Game) -> pd.DataFrame:
+    """Which backends can solve a game, which cannot and why.
+
+    Returns:
+        a table with one row a registered backend: ``can`` and ``reasons`` (empty if it can).
+
+    Raises:
+        GameError: the market itself cannot be.
+    """
+    feasibility.check(game)
+    rows = []
+    for name in registry.names():
+        try:
+            why = registry.reasons(name, game)
+        except StackelError as error:
+            why = [str(error)]
+        rows.append({"backend": name, "can": not why, "reasons": "; ".join(why)})
+    return pd.DataFrame(rows).set_index("backend")
+
+
+def _check_common(
+    game: Game, start: Any, time_limit: float | None, tolerance: float, restarts: int
+) -> Array | None:
+    feasibility.check(game)
+    if time_limit is not None and not time_limit > 0:
+        raise OptionError(f"time_limit = {time_limit!r}; expected a positive number of seconds")
+    if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
+        raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
+    if not isinstance(restarts, int) or restarts < 0:
+        raise OptionError(f"restarts = {restarts!r}; expected a whole number of at least 0")
+    if start is None:
+        return None
+    x = np.asarray(start, dtype=float)
+    if x.size != np.prod(game.leader_shape) or not np.isfinite(x).all():
+        raise OptionError(
+            f"start has shape {x.shape}; expected finite leader actions of shape "
+            f"{game.leader_shape}"
+        )
+    x = x.reshape(game.leader_shape)
+    low, high = game.leader_bounds
+    if (x < low).any() or (x > high).any():
+        raise OptionError(
+            f"start = {x.tolist()} lies outside the bounds of {game.leader_action.name}: "
+            f"{low.tolist()} to {high.tolist()}"
+        )
+    return x
+
+
+def _accepted(backend: Backend, game: Game) -> Backend:
+    why = backend.missing() or backend.accepts(game)
+    if why:
+        raise registry.refuse(backend, game, why)
+    return backend
+
+
+def _both(callback: Callback | None, line: Callback | None) -> Callback:
+    def report(iteration: int, row: Any) -> None:
+        for one in (line, callback):
+            if one is not None:
+                one(iteration, row)
+
+    return report
+
+
+def _solve_one(
+    game: Game, backend: Backend, run: Run, tolerance: float, restarts: int, certificate: bool
+) -> Equilibrium:
+    """One backend's answer, restarted from the deviations that refute it."""
+    best: Equilibrium | None = None
+    seen: list[Array] = []
+    for attempt in range(restarts + 1):
+        point = _guarded(game, backend, run)
+        eq = _answer(game, backend, run, point, attempt)
+        if certificate and point.status is not Status.INTERRUPTED:
+            eq = eq.certify(tolerance=tolerance)
+        best = eq if best is None or _better(eq, best) else best
+        stopped = point.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED)
+        move = None if eq.certificate is None else eq.certificate.deviation
+        if stopped or eq.is_equilibrium or move is None or move.player != "leader":
+            break
+        if any(_same(game, eq.leader_actions, old) for old in seen):
+            first = next(k for k, old in enumerate(seen) if _same(game, eq.leader_actions, old))
+            best = _cycle(best, [*seen[first:], eq.leader_actions])
+            break
+        seen.append(eq.leader_actions)
+        run.start = np.array(eq.leader_actions)
+        run.start[:, move.index] = move.action
+    assert best is not None
+    return best
+
+
+def _guarded(game: Game, backend: Backend, run: Run) -> Point:
+    """The backend's point; stopped, interrupted or broken, the best it had until then."""
+    try:
+        return backend.solve(game, run)
+    except Stop as stop:
+        return _kept(game, run, stop.status, "")
+    except KeyboardInterrupt:
+        return _kept(game, run, Status.INTERRUPTED, "")
+    except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
+        return _kept(game, run, Status.FAILED, f"{type(error).__name__}: {error}")
+
+
+def _kept(game: Game, run: Run, status: Status, detail: str) -> Point:
+    if run.best is not None:
+        return replace(run.best, status=status, detail=detail)
+    x = response.middle(*game.leader_bounds) if run.start is None else run.start
+    y = response.inside(game, response.first_guess(game), x)
+    return Point(x, y, status, detail=detail or "stopped before the first point was reached")
+
+
+def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) -> Equilibrium:
+    import scipy
+
+    import stackel
+
+    versions = {
+        "stackel": stackel.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": ".".join(map(str, sys.version_info[:3])),
+    }
+    stats = {
+        "seconds": run.elapsed,
+        "iterations": len(run.history),
+        "restarts": attempt,
+        "options": {k: getattr(backend, k) for k in registry.options_of(type(backend))},
+        "versions": versions,
+        **point.stats,
+    }
+    return Equilibrium(
+        game=game,
+        backend=backend.name,
+        leader_actions=np.array(point.x, dtype=float).reshape(game.leader_shape),
+        follower_actions=np.array(point.y, dtype=float).reshape(game.follower_shape),
+        status=point.status,
+        multipliers=point.multipliers,
+        records=tuple(run.history),
+        stats=stats,
+        detail=point.detail,
+        anticipation=run.anticipation,
+    )
+
+
+def _same(game: Game, first: Array, second: Array) -> bool:
+    low, high = search_range(game, first)
+    width = np.where(high > low, high - low, 1.0)
+    return bool((np.abs(first - second) <= SAME * width).all())
+
+
+def _cycle(best: Equilibrium, cycle: list[Array]) -> Equilibrium:
+    shown = " -> ".join(np.array2string(x.ravel(), precision=6, separator=", ") for x in cycle)
+    return replace(
+        best,
+        status=Status.CYCLE,
+        detail=f"every answer is left for another one: {shown}",
+        stats={**best.stats, "cycle": [x.tolist() for x in cycle]},
+    )
+
+
+def _better(first: Equilibrium, second: Equilibrium) -> bool:
+    def rank(eq: Equilibrium) -> tuple[bool, float]:
+        c = eq.certificate
+        if c is None:
+            return False, -np.inf
+        gap = max(c.relative_gap, c.violation)
+        return c.holds, -gap if np.isfinite(gap) else -np.inf
+
+    return rank(first) > rank(second)
+
+
+def _why_not(eq: Equilibrium, certificate: bool) -> str:
+    """Why an answer is not to be returned quietly, or ''."""
+    about = f"{eq.game} by {eq.backend}"
+    if eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED, Status.CYCLE):
+        detail = f" ({eq.detail})" if eq.detail else ""
+        verdict = f"; the point is {eq.certificate}" if eq.certificate is not None else ""
+        if eq.status is Status.TIME_LIMIT and eq.is_equilibrium:
+            return ""
+        return f"{about}: {eq.status.message}{detail}{verdict}."
+    if certificate and not eq.is_equilibrium:
+        return f"{about}: {eq.status.message}, but the point is {eq.certificate}."
+    if not certificate and eq.status is not Status.CONVERGED:
+        return f"{about}: {eq.status.message}."
+    return ""

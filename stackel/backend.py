@@ -1,0 +1,167 @@
+"""What a backend is, and the register of those that exist.
+
+A backend is a dataclass of its options with two methods, ``accepts`` and ``solve``. The built-in
+ones are named by strings here, so that ``import stackel`` never loads a solver library; others
+come through the entry-point group ``stackel.backends``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+from stackel.errors import OptionError, Refusal, StackelError, unknown
+from stackel.game import Game
+from stackel.run import Point, Run
+
+BUILT_IN: Mapping[str, str] = {
+    "closed-form": "stackel.solvers.closed_form:ClosedForm",
+    "newton": "stackel.solvers.newton:Newton",
+    "admm": "stackel.solvers.admm:ADMM",
+}
+"""Name to ``module:class``, in the order in which ``auto`` tries them."""
+
+GROUP = "stackel.backends"
+
+
+class Backend(ABC):
+    """A way to find an equilibrium. Subclasses are dataclasses whose fields are their options.
+
+    Attributes:
+        name: what users call it.
+        requires: packages it needs that the core does not, each with the extra that installs it,
+            e.g. ``{"cvxpy": "cvxpy"}``.
+    """
+
+    name: ClassVar[str]
+    requires: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def accepts(self, game: Game) -> list[str]:
+        """Reasons why not, one sentence each; empty if it can. Found by running the game."""
+
+    @abstractmethod
+    def solve(self, game: Game, run: Run) -> Point:
+        """Find a point.
+
+        Args:
+            game: a game that :meth:`accepts` takes.
+            run: the run's clock, random numbers, start and history; call ``run.step`` once an
+                iteration with the point reached, so that nothing is lost if it is stopped.
+
+        Raises:
+            Refusal: a condition turned out not to hold at the answer.
+        """
+
+    def missing(self) -> list[str]:
+        """Reasons why it cannot run here: packages that are not installed."""
+        return missing_packages(self.requires)
+
+
+def missing_packages(requires: Mapping[str, str]) -> list[str]:
+    return [
+        f'needs the package {package}: pip install "stackel[{extra}]"'
+        for package, extra in requires.items()
+        if find_spec(package) is None
+    ]
+
+
+@cache
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    return {e.name: e for e in metadata.entry_points(group=GROUP)}
+
+
+def names() -> list[str]:
+    """All registered backends, built-in ones first."""
+    return [*BUILT_IN, *(n for n in _entry_points() if n not in BUILT_IN)]
+
+
+def find(name: str) -> type[Backend]:
+    """The backend class of that name.
+
+    Raises:
+        OptionError: there is none.
+        StackelError: a third party's entry point does not load.
+    """
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    if name not in _entry_points():
+        raise unknown("backend", name, ["auto", *names()])
+    try:
+        found = _entry_points()[name].load()
+    except Exception as error:
+        raise StackelError(
+            f"backend {name!r} is registered by {_entry_points()[name].value} but does not load: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise StackelError(f"backend {name!r}: {found!r} is not a subclass of stackel.Backend")
+    return found
+
+
+def options_of(backend: type[Backend]) -> dict[str, Any]:
+    """A backend's options and their defaults."""
+    return {
+        f.name: None if f.default is MISSING else f.default
+        for f in fields(backend)  # type: ignore[arg-type]
+        if f.init
+    }
+
+
+def make(backend: str | Backend, options: Mapping[str, Any]) -> Backend:
+    """A backend with its options, checked.
+
+    Raises:
+        OptionError: an unknown backend or option, or an option's value out of range.
+    """
+    if isinstance(backend, Backend):
+        if options:
+            raise OptionError(
+                f"options {', '.join(options)} are given beside a backend object; set them on the "
+                f"object: {type(backend).__name__}({', '.join(f'{k}=...' for k in options)})"
+            )
+        return backend
+    if not isinstance(backend, str):
+        raise OptionError(f"backend = {backend!r}; expected a name or a stackel.Backend object")
+    kind = find(backend)
+    known = options_of(kind)
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of backend {backend!r}", option, known)
+    return kind(**options)
+
+
+def reasons(name: str, game: Game) -> list[str]:
+    """Why a registered backend cannot solve a game here; empty if it can."""
+    try:
+        kind = find(name)
+    except ImportError as error:
+        return [f"does not import: {error}"]
+    lacking = missing_packages(kind.requires)
+    return lacking or kind().accepts(game)
+
+
+def refuse(backend: Backend, game: Game, why: list[str]) -> Refusal:
+    """A refusal that names the backends that can."""
+    others = []
+    for name in names():
+        if name != backend.name:
+            try:
+                if not reasons(name, game):
+                    others.append(name)
+            except StackelError:
+                continue
+    return Refusal(backend.name, str(game), why, others)
+
+
+def check_range(name: str, value: Any, expected: str, good: bool) -> None:
+    """For a backend's ``__post_init__``: raise an :class:`OptionError` that names the option."""
+    if not good:
+        raise OptionError(f"option {name} = {value!r}; expected {expected}")

@@ -1,0 +1,32 @@
+"""A progress line for a running solve, in the terminal or a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from stackel.run import Callback
+
+
+@contextmanager
+def progress(title: str, time_limit: float | None = None) -> Iterator[Callback]:
+    """A callback that shows the iteration, what it reports, and the time."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[row]}")]
+    if time_limit is not None:
+        columns.insert(2, BarColumn(bar_width=20))
+    with Progress(*columns, TimeElapsedColumn(), transient=True) as bar:
+        task = bar.add_task(title, total=time_limit, row="")
+
+        def show(iteration: int, row: Mapping[str, Any]) -> None:
+            numbers = [
+                f"{k} {v:.3g}"
+                for k, v in row.items()
+                if k != "seconds" and isinstance(v, (int, float))
+            ]
+            text = " ".join([f"iteration {iteration}", *numbers[:4]])
+            bar.update(task, completed=row["seconds"] if time_limit else None, row=text)
+
+        yield show

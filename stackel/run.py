@@ -1,0 +1,121 @@
+"""A solve in progress: its clock, its history, the best point so far, and how to stop it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+class Status(Enum):
+    """Why a backend stopped. What the point is worth is the certificate's to say."""
+
+    CONVERGED = "the method's own stopping test is met"
+    ITERATION_LIMIT = "stopped at the iteration limit before the method's stopping test was met"
+    TIME_LIMIT = "stopped at the time limit"
+    INTERRUPTED = "interrupted"
+    CYCLE = "the leaders' best replies run in a cycle: no pure equilibrium was found"
+    FAILED = "the method failed"
+
+    @property
+    def message(self) -> str:
+        return self.value
+
+
+class Stop(Exception):  # noqa: N818 - not an error: control flow between run and facade
+    """Raised by :meth:`Run.step` when the time is up; carries the status."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+        super().__init__(status.message)
+
+
+@dataclass
+class Point:
+    """What a backend hands back: a profile and why it stopped there.
+
+    Attributes:
+        x: leader actions (d, J).
+        y: follower actions (I, n).
+        status: why the method stopped.
+        multipliers: by limit name, e.g. ``{"delay": (I, 1)}``.
+        stats: counts and versions worth reporting.
+        detail: anything to add to the status in words.
+    """
+
+    x: Array
+    y: Array
+    status: Status = Status.CONVERGED
+    multipliers: dict[str, Array] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+Callback = Callable[[int, Mapping[str, Any]], None]
+
+
+class Run:
+    """Handed to a backend by the facade; the backend calls :meth:`step` once an iteration.
+
+    Attributes:
+        rng: the only source of random numbers.
+        start: leader actions to start from (d, J), or None.
+        anticipation: what leaders foresee.
+        history: one mapping an iteration.
+        best: the best point so far, kept whatever happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        time_limit: float | None = None,
+        start: Array | None = None,
+        anticipation: str = "equilibrium",
+        callback: Callback | None = None,
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.time_limit = time_limit
+        self.start = start
+        self.anticipation: Any = anticipation
+        self.callback = callback
+        self.history: list[dict[str, Any]] = []
+        self.best: Point | None = None
+        self._began = time.perf_counter()
+        self._stage = ""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._began
+
+    def check(self) -> None:
+        """Raise :class:`Stop` if the time is up. Cheap: call it anywhere in a long loop."""
+        if self.time_limit is not None and self.elapsed > self.time_limit:
+            raise Stop(Status.TIME_LIMIT)
+
+    def keep(self, x: Array, y: Array, **multipliers: Array) -> None:
+        """Remember the best point so far without recording an iteration."""
+        self.best = Point(np.array(x), np.array(y), Status.INTERRUPTED, dict(multipliers))
+
+    def step(self, x: Array | None = None, y: Array | None = None, **row: Any) -> None:
+        """Record an iteration, remember its point, report progress, and stop if the time is up.
+
+        Args:
+            x, y: the point reached, if there is one.
+            **row: what the history shows of this iteration, numbers or short arrays.
+        """
+        if x is not None and y is not None:
+            self.keep(x, y)
+        entry: dict[str, Any] = {"seconds": self.elapsed}
+        entry |= {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in row.items()}
+        self.history.append(entry)
+        if self.callback is not None:
+            self.callback(len(self.history), entry)
+        self.check()
