@@ -28,7 +28,7 @@ Array = np.ndarray
 class Followers(ABC):
     """A backend's way to answer leader actions (B, d, J)."""
 
-    difference = 1e-3
+    difference = 3e-4
     """Step of numerical slopes, relative to 1 + |x|: large enough for the oracle's accuracy."""
 
     def __init__(self, game: Game, anticipation: Anticipation) -> None:
@@ -273,14 +273,13 @@ def _stationary(
         tolerance=tolerance,
         acceptable=100 * tolerance,
         max_iterations=25,
+        patience=3,
     )
-    low, high = system.low, system.high
-    flat = np.clip(solution.y, low, high)
-    there = flat.reshape(followers.game.leader_shape)
+    there = solution.y.reshape(followers.game.leader_shape)
     if not solution.converged.all():
         return None, solution
     response, _ = system.evaluate(there)
-    if not response.converged.all() or not system.concave(flat[0]):
+    if not response.converged.all() or not system.concave(solution.y[0]):
         return None, solution
     return (there, response), solution
 

@@ -95,6 +95,7 @@ def solve(
     tolerance: float = 1e-12,
     acceptable: float = 1e-9,
     max_iterations: int = 60,
+    patience: int = 10,
 ) -> Solution:
     """Newton's method from a start, for every group of every batch element.
 
@@ -104,11 +105,13 @@ def solve(
         tolerance: residual to aim for, relative to 1 + max |y|.
         acceptable: residual that still counts as converged where rounding stops Newton earlier.
         max_iterations: most Newton steps.
+        patience: Newton steps without a new best residual after which to give up.
     """
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
     groups = y.shape[:-1]
     residual = np.full(groups, np.inf)
     live = np.arange(groups[0])
+    best = np.full(groups[0], np.inf)
     stalled = np.zeros(groups[0], dtype=int)
     iteration = 0
     with np.errstate(all="ignore"):
@@ -119,11 +122,13 @@ def solve(
             largest, squared = _residuals(yl, ll, values, scales, (part.low, part.high))
             aim = 1.0 + np.abs(yl).max(-1, initial=0.0)
             open_groups = ~(largest <= tolerance * aim)
-            gained = _worst(largest) < 0.5 * _worst(residual[live])
             residual[live] = largest
+            gained = _worst(largest) < 0.9 * best[live]
+            best[live] = np.minimum(best[live], _worst(largest))
             stalled[live] = np.where(gained, 0, stalled[live] + 1)
             near = _worst(largest / aim) <= acceptable
-            go = open_groups.reshape(len(live), -1).any(-1) & ~(near & (stalled[live] >= 2))
+            give_up = stalled[live] >= np.where(near, 2, patience)
+            go = open_groups.reshape(len(live), -1).any(-1) & ~give_up
             if not go.any() or iteration == max_iterations:
                 break
             if not go.all():
@@ -174,7 +179,7 @@ def _newton_step(
     best_y, best_lam = y.copy(), lam.copy()
     pending = moving.copy()
     for halving in range(HALVINGS):
-        trial_y = y + step[..., None] * dy
+        trial_y = np.clip(y + step[..., None] * dy, system.low, system.high)
         trial_lam = lam + step[..., None] * dlam
         trial = system.values(trial_y, trial_lam)
         _, squared = _residuals(trial_y, trial_lam, trial, scales, bounds)

@@ -1,7 +1,8 @@
-"""A progress line for a running solve, in the terminal or a notebook."""
+"""A progress line for a running solve, in the terminal (on stderr) or a notebook."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,12 +13,23 @@ from stackel.run import Callback
 @contextmanager
 def progress(title: str, time_limit: float | None = None) -> Iterator[Callback]:
     """A callback that shows the iteration, what it reports, and the time."""
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[row]}")]
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[row]}", markup=False),
+        TimeElapsedColumn(),
+    ]
     if time_limit is not None:
         columns.insert(2, BarColumn(bar_width=20))
-    with Progress(*columns, TimeElapsedColumn(), transient=True) as bar:
+    with Progress(
+        *columns,
+        console=Console(stderr=True),  # stdout may be read by another program,
+        redirect_stdout=sys.stdout.isatty(),  # and so may what a callback prints there
+        transient=True,
+    ) as bar:
         task = bar.add_task(title, total=time_limit, row="")
 
         def show(iteration: int, row: Mapping[str, Any]) -> None:

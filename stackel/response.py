@@ -117,14 +117,9 @@ def settle(game: Game, x: Array, start: Response | None = None) -> Response:
     if start is not None and not solution.converged.all():
         again = np.flatnonzero(~solution.converged)
         retry = _newton_joint(game, system.at(again), None, len(again))
-        for kept, new in (
-            (solution.y, retry.y),
-            (solution.lam, retry.lam),
-            (solution.residual, retry.residual),
-            (solution.converged, retry.converged),
-        ):
-            better = retry.residual < solution.residual[again] if kept is not None else None
-            kept[again[better]] = new[better]
+        better = retry.residual < solution.residual[again]
+        for name in ("y", "lam", "residual", "converged"):
+            getattr(solution, name)[again[better]] = getattr(retry, name)[better]
     y, lam, mu = system.unflat(solution.y, solution.lam)
     out = Response(y, lam, mu, solution.residual, solution.converged, solution.iterations)
     return _reshape(out, batch)

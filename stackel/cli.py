@@ -1,0 +1,399 @@
+"""The ``stackel`` command.
+
+Exit codes, for scripts:
+
+* 0: an equilibrium within tolerance, or the command did what was asked;
+* 1: an unexpected failure;
+* 2: bad usage, a bad market or a bad option;
+* 3: an answer that is not an equilibrium within tolerance (refuted, a cycle, failed);
+* 4: the backend refuses the game;
+* 5: stopped by the time limit or by Ctrl-C without an equilibrium.
+
+Results go to stdout, messages and progress to stderr.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stackel import catalogue
+from stackel.api import backends as backends_of
+from stackel.api import solve as solve_game
+from stackel.equilibrium import Equilibrium
+from stackel.errors import GameError, NotConverged, OptionError, Refusal, StackelError
+from stackel.market_file import SOLVE, MarketFile, read_market, required
+from stackel.run import Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+ROWS = 24
+"""Rows of a table on a terminal; elsewhere all are printed."""
+
+ENDLESS = 10_000
+"""Width where nobody looks at the lines' ends."""
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+class Code(IntEnum):
+    """Exit codes; see the module."""
+
+    OK = 0
+    UNEXPECTED = 1
+    BAD = 2
+    NOT_EQUILIBRIUM = 3
+    REFUSED = 4
+    STOPPED = 5
+
+
+CODES = """\b
+Exit codes:
+  0  an equilibrium within tolerance, or the command did what was asked
+  1  an unexpected failure
+  2  bad usage, a bad market or a bad option
+  3  an answer that is not an equilibrium within tolerance (refuted, a cycle, failed)
+  4  the backend refuses the game
+  5  stopped by the time limit or by Ctrl-C without an equilibrium"""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: quick, and the same in every version of typer
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Market = Annotated[
+    str, typer.Argument(metavar="FILE|PRESET", help="A market file (TOML) or a preset's name.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="PNG", help="Draw the answer (.png, .pdf or .svg).")
+]
+
+
+def main() -> None:
+    """Run the command."""
+    sys.path.append(str(Path.cwd()))  # for market = "module:Class" beside the user
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an old code page must not cost the answer
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from stackel import __version__
+
+        typer.echo(f"stackel {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=CODES)
+def stackel(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Solve multi-leader multi-follower Stackelberg games, and certify the answers.
+
+    \b
+    Examples:
+      stackel presets                           what there is to try
+      stackel solve fig3                        solve a preset
+      stackel solve market.toml --save eq.json  solve a market file, keep the answer
+      stackel backends market.toml              which methods can solve it
+      stackel show eq.json --plot eq.png        look at a kept answer again
+    """
+
+
+@app.command(epilog=CODES)
+def solve(
+    market: Market,
+    backend: Annotated[
+        str | None, typer.Option("--backend", "-b", help="A backend's name, or auto (default).")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            metavar="KEY=VALUE",
+            help="An option of the backend; may be repeated. Values are Python's (5, 1e-6, True, "
+            "None), anything else is text.",
+        ),
+    ] = None,
+    anticipation: Annotated[
+        str | None,
+        typer.Option(
+            help="What a deviating leader foresees: equilibrium (default), own_response or none."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Relative gap and violation that still count as none.")
+    ] = None,
+    as_json: Json = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Keep the answer in a JSON file.")
+    ] = None,
+    plot: Plot = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no tables and no progress.")
+    ] = False,
+) -> None:
+    """Find an equilibrium of a market and say what it is worth.
+
+    Ctrl-C stops the search, keeps the best point so far and prints it.
+
+    Options given here win over those in the market file's [solve]; with another --backend than
+    the file's, the options of the file's backend are left out.
+
+    --json prints what --save writes, and "summary": verdict, actions and payoffs as plain numbers.
+
+    \b
+    Examples:
+      stackel solve fig3 --backend newton
+      stackel solve market.toml -b admm -o penalty=5 --time-limit 60
+      stackel solve market.toml --json | jq .summary.leader_payoffs
+    """
+    with _reported():
+        _check_output(save, ".json")
+        _check_output(plot, *PICTURES)
+        read = _market(market)
+        given = {
+            "backend": backend,
+            "anticipation": anticipation,
+            "seed": seed,
+            "time_limit": time_limit,
+            "tolerance": tolerance,
+        }
+        options = _merged(read, {k: v for k, v in given.items() if v is not None})
+        options |= dict(map(_key_value, option or ()))
+        why = ""
+        try:
+            eq = solve_game(read.game, progress=sys.stderr.isatty() and not quiet, **options)
+        except NotConverged as error:
+            eq, why = error.result, error.why
+        if as_json:
+            _print_json(eq)
+        elif not quiet:
+            from stackel import tables
+
+            _print(tables.answer(eq, *_space()))
+        if save is not None:
+            eq.save(save)
+        _draw(eq, plot)
+        if why:
+            _complain(why)
+            raise typer.Exit(_code(eq))
+
+
+@app.command(epilog=CODES)
+def backends(market: Market, as_json: Json = False) -> None:
+    """Say which backends can solve a market, which cannot and why.
+
+    \b
+    Examples:
+      stackel backends fig3-delay
+      stackel backends market.toml --json
+    """
+    with _reported():
+        game = _market(market).game
+        frame = backends_of(game)
+        if as_json:
+            rows = frame.reset_index().to_dict(orient="records")
+            typer.echo(json.dumps({"game": str(game), "backends": rows}))
+        else:
+            from stackel import tables
+
+            _print(tables.backends(str(game), frame))
+
+
+@app.command(epilog=CODES)
+def show(
+    saved: Annotated[Path, typer.Argument(metavar="SAVED", help="What solve --save wrote.")],
+    as_json: Json = False,
+    plot: Plot = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show every iteration in place of the answer.")
+    ] = False,
+) -> None:
+    """Show a kept answer again.
+
+    \b
+    Examples:
+      stackel show eq.json
+      stackel show eq.json --history
+      stackel show eq.json --plot eq.png
+    """
+    with _reported():
+        _check_output(plot, *PICTURES)
+        if not saved.is_file():
+            raise GameError(f"there is no file {saved}; expected what stackel solve --save wrote")
+        eq = Equilibrium.load(saved)
+        if as_json:
+            _print_json(eq)
+        else:
+            from stackel import tables
+
+            table = tables.history if history else tables.answer
+            _print(table(eq, *_space()))
+        _draw(eq, plot)
+
+
+@app.command(epilog=CODES)
+def presets() -> None:
+    """List the presets that solve and backends take, and the markets that files name."""
+    with _reported():
+        from stackel import tables
+
+        games = [
+            (name, str(catalogue.preset(name)), preset.about)
+            for name, preset in catalogue.PRESETS.items()
+        ]
+        kinds = []
+        for name in catalogue.markets():
+            kind = catalogue.market(name)
+            about = inspect.getdoc(sys.modules[kind.__module__]) or inspect.getdoc(kind) or ""
+            kinds.append((name, ", ".join(required(kind)), about.partition("\n")[0]))
+        _print(
+            tables.listing("Presets", ("preset", "market", "about"), games),
+            tables.listing("Markets", ("market", "data it needs", "about"), kinds),
+        )
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors become one message on stderr and an exit code."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Refusal as error:
+        code, message = Code.REFUSED, str(error)
+    except (GameError, OptionError) as error:
+        code, message = Code.BAD, str(error)
+    except StackelError as error:
+        code, message = Code.UNEXPECTED, str(error)
+    except KeyboardInterrupt:
+        code, message = Code.STOPPED, "interrupted before there was an answer"
+    except BrokenPipeError:  # the reader has had enough
+        raise
+    except Exception as error:
+        if os.environ.get("STACKEL_TRACEBACK"):
+            raise
+        where = "set STACKEL_TRACEBACK=1 to see where"
+        code, message = Code.UNEXPECTED, f"unexpected {type(error).__name__}: {error} ({where})"
+    else:
+        return
+    _complain(message)
+    raise typer.Exit(code)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"stackel: {message}", err=True)
+
+
+def _code(eq: Equilibrium) -> Code:
+    stopped = eq.status in (Status.TIME_LIMIT, Status.INTERRUPTED)
+    return Code.STOPPED if stopped else Code.NOT_EQUILIBRIUM
+
+
+def _market(name: str) -> MarketFile:
+    """A market file, or a preset."""
+    path = Path(name)
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return read_market(path)
+    try:
+        return MarketFile(catalogue.preset(name))
+    except OptionError as error:
+        raise OptionError(f"{error}; nor is there a file {name}") from None
+
+
+def _merged(read: MarketFile, given: dict[str, Any]) -> dict[str, Any]:
+    """The file's options under those of the command line."""
+    options = read.solve_options
+    if given.get("backend", options.get("backend")) != options.get("backend"):
+        options = {k: v for k, v in options.items() if k in SOLVE}
+    return options | given
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise OptionError(f"--option {text!r}: expected KEY=VALUE, e.g. --option penalty=5")
+    if key in ("game", "throw", "progress", "callback"):  # ours to set
+        raise OptionError(f"--option {text!r}: {key} cannot be set from the command line")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, {"true": True, "false": False}.get(value, value)
+
+
+def _check_output(path: Path | None, *endings: str) -> None:
+    """What would lose a long run's answer at its end is found before its beginning."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise OptionError(f"{path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder; expected a file's name")
+    if ".json" not in endings:
+        if path.suffix not in endings:
+            raise OptionError(
+                f"{path} has the ending {path.suffix or 'none'!r}; expected {', '.join(endings)}"
+            )
+        if find_spec("matplotlib") is None:
+            raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
+
+
+def _draw(eq: Equilibrium, path: Path | None) -> None:
+    if path is not None:
+        eq.plot().savefig(path)
+
+
+def _print_json(eq: Equilibrium) -> None:
+    """What :meth:`Equilibrium.save` writes, and a summary in plain numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        document = json.loads(eq.save(Path(folder) / "eq.json").read_text(encoding="utf-8"))
+    from stackel import tables
+
+    typer.echo(json.dumps({"summary": tables.summary(eq), **document}, allow_nan=False))
+
+
+def _space() -> tuple[int, int | None]:
+    """Characters in a line and rows of a table; all of both where no terminal shows them."""
+    from rich.console import Console
+
+    return (Console().width, ROWS) if sys.stdout.isatty() else (ENDLESS, None)
+
+
+def _print(*tables: RenderableType) -> None:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(*tables, sep="\n")
+        return
+    console = Console(highlight=False, width=ENDLESS)
+    with console.capture() as captured:
+        console.print(*tables, sep="\n")
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
