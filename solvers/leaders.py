@@ -129,11 +129,16 @@ class _Stationarity:
         return h, np.ones_like(lam), np.ones_like(lam)
 
     def step(
-        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+        self,
+        y: Array,
+        lam: Array,
+        rows: complementarity.Rows,
+        right_y: Array,
+        right_lam: Array,
     ) -> tuple[Array, Array]:
         x = y.reshape(self.game.leader_shape)
         at, slopes = self.evaluate(x)
-        free = slopes.ravel()[~fixed[0]]
+        free = slopes.ravel()[rows.weight_y[0] > 0]
         payoff = self.game.calculus.leader_values(x, at.y[0])[0]
         name = self.game.leader_action.name
         self.run.step(
@@ -144,8 +149,7 @@ class _Stationarity:
             follower_residual=float(at.residual.max()),
             **{name: x.ravel(), "payoff": payoff},
         )
-        p = y.size
-        matrix = np.where(fixed[0][:, None], np.eye(p), self.jacobian(y))
+        matrix = rows.weight_y[0][:, None] * self.jacobian(y) + np.diag(rows.diagonal_y[0])
         return complementarity.solve_dense(matrix[None], right_y[..., None])[..., 0], -lam
 
     def concave(self, y: Array, margin: float = 1e-9) -> bool:

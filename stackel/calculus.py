@@ -185,7 +185,8 @@ class Calculus:
         """Field (..., I, n), own limits (..., I, m), shared limits (..., k)."""
         with np.errstate(all="ignore"):
             values = self._values(*self._arguments(y, r, x, lam, mu))
-        return self._split(values, np.broadcast_shapes(y.shape[:-2], x.shape[:-2]))
+        batches = (y.shape[:-2], r.shape[:-2], x.shape[:-2], lam.shape[:-2], mu.shape[:-1])
+        return self._split(values, np.broadcast_shapes(*batches))
 
     def own_blocks(
         self, y: Array, r: Array, x: Array, lam: Array, mu: Array

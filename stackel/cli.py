@@ -1,15 +1,12 @@
-"""The ``stackel`` command.
+"""The ``stackel`` command. Results go to stdout, messages and progress to stderr.
 
-Exit codes, for scripts:
-
-* 0: an equilibrium within tolerance, or the command did what was asked;
-* 1: an unexpected failure;
-* 2: bad usage, a bad market or a bad option;
-* 3: an answer that is not an equilibrium within tolerance (refuted, a cycle, failed);
-* 4: the backend refuses the game;
-* 5: stopped by the time limit or by Ctrl-C without an equilibrium.
-
-Results go to stdout, messages and progress to stderr.
+Exit codes:
+  0  an equilibrium within tolerance, or the command did what was asked
+  1  an unexpected failure
+  2  bad usage, a bad market or a bad option
+  3  an answer that is not an equilibrium within tolerance (refuted, a cycle, failed)
+  4  the backend refuses the game
+  5  stopped by the time limit or by Ctrl-C without an equilibrium
 """
 
 from __future__ import annotations
@@ -60,14 +57,7 @@ class Code(IntEnum):
     STOPPED = 5
 
 
-CODES = """\b
-Exit codes:
-  0  an equilibrium within tolerance, or the command did what was asked
-  1  an unexpected failure
-  2  bad usage, a bad market or a bad option
-  3  an answer that is not an equilibrium within tolerance (refuted, a cycle, failed)
-  4  the backend refuses the game
-  5  stopped by the time limit or by Ctrl-C without an equilibrium"""
+CODES = "\b\n" + (__doc__ or "").partition("\n\n")[2].rstrip()  # \b: keep the lines as they are
 
 app = typer.Typer(
     add_completion=False,
@@ -298,6 +288,8 @@ def _reported() -> Iterator[None]:
         code, message = Code.STOPPED, "interrupted before there was an answer"
     except BrokenPipeError:  # the reader has had enough
         raise
+    except OSError as error:
+        code, message = Code.UNEXPECTED, str(error)
     except Exception as error:
         if os.environ.get("STACKEL_TRACEBACK"):
             raise

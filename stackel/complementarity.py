@@ -10,12 +10,17 @@ active-set method (Hintermueller, Ito, Kunisch, SIAM J. Optim. 13, 2003): locall
 finite for the diagonally dominant quadratic games that many markets are. The line search holds
 h and s fixed within a step: only then is the Newton direction one of descent, which is what makes
 limits such as a delay, with 1/y in them, converge from anywhere.
+
+Where active sets contradict each other on the way (every action of a follower at a bound, and a
+limit that asks them to move), the kinks are smoothed, max(0, z) ~ (z + sqrt(z^2 + 4 tau^2)) / 2, and
+tau is driven to zero (Chen, Harker, Kanzow, Smale: e.g. Kanzow, SIAM J. Matrix Anal. Appl. 17,
+1996). Both are the same code: tau = 0 is the active-set method.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +29,25 @@ Array = np.ndarray
 HALVINGS = 12
 TO_THE_EDGE = 0.9
 """How far a step may go towards a bound at which the formulas blow up."""
+
+
+SMOOTHING = (1.0, 0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
+"""Values of tau, relative to 1 + max |y|, when kinks are smoothed."""
+
+
+class Rows(NamedTuple):
+    """How the linearised system's rows are made: weight times the row of dF or dc, plus a
+    diagonal entry."""
+
+    weight_y: Array
+    diagonal_y: Array
+    weight_lam: Array
+    diagonal_lam: Array
+
+    @staticmethod
+    def units(fixed: Array, off: Array) -> Rows:
+        """Unit rows where ``fixed`` (of y) and ``off`` (of lam), full rows elsewhere."""
+        return Rows(1.0 - fixed, 1.0 * fixed, 1.0 - off, 1.0 * off)
 
 
 class System(Protocol):
@@ -48,10 +72,9 @@ class System(Protocol):
         metric 1/h; w (*groups, q), how far y moves for a unit of each multiplier."""
 
     def step(
-        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+        self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
     ) -> tuple[Array, Array]:
-        """Solve the linearised system: rows of y where ``fixed`` and of lam where ``off`` are
-        unit rows; elsewhere rows of dF and of dc. The right sides come last."""
+        """Solve the linearised system, its rows made as ``rows`` says; right sides come last."""
 
 
 @dataclass
@@ -72,19 +95,52 @@ class Solution:
     iterations: int
 
 
+Pair = tuple[Array, Array]
+Scales = tuple[Array, Array, Array]
+
+
+def _plus(z: Array, tau: float | Array) -> Array:
+    """max(0, z), its kink smoothed."""
+    return (z + np.sqrt(z * z + 4 * tau * tau)) / 2 if np.any(tau) else np.maximum(0.0, z)
+
+
+def _plus_slope(z: Array, tau: float | Array) -> Array:
+    return (1 + z / np.sqrt(z * z + 4 * tau * tau)) / 2 if np.any(tau) else (z > 0) * 1.0
+
+
+def _in_multipliers(tau: float, w: Array) -> float | Array:
+    """The smoothing of a limit's kink: a length of y, in units of its multiplier."""
+    return tau / np.where(w > 0, w, 1.0) if tau else 0.0
+
+
+def _mid(v: Array, low: Array, high: Array, tau: float) -> Array:
+    """mid(low, v, high), its kinks smoothed; bounds may be infinite."""
+    if tau == 0:
+        return np.clip(v, low, high)
+    below = np.where(np.isfinite(low), low + _plus(v - low, tau), v)
+    return below - np.where(np.isfinite(high), _plus(v - high, tau), 0.0)
+
+
+def _mid_slope(v: Array, low: Array, high: Array, tau: float) -> Array:
+    if tau == 0:
+        return ((v > low) & (v < high)) * 1.0
+    rising = np.where(np.isfinite(low), _plus_slope(v - low, tau), 1.0)
+    return rising - np.where(np.isfinite(high), _plus_slope(v - high, tau), 0.0)
+
+
 def _residuals(
-    y: Array, lam: Array, values: tuple[Array, Array], scales: tuple[Array, Array, Array], bounds
-) -> tuple[Array, Array]:
-    """Largest residual and squared residual of each group; infinite outside the domain."""
+    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, tau: float
+) -> tuple[Array, Array, Array, Array]:
+    """Residuals of y and lam; the largest and the squared one of each group, in lengths of y."""
     (F, c), (h, s, w), (low, high) = values, scales, bounds
-    along = y - np.clip(y - F / h, low, high)
-    across = (lam - np.maximum(0.0, lam + c / s)) * w
+    along = y - _mid(y - F / h, low, high, tau)
+    across = lam - _plus(lam + c / s, _in_multipliers(tau, w))
     largest = np.maximum(
-        np.abs(along).max(-1, initial=0.0), np.abs(across).max(-1, initial=0.0)
+        np.abs(along).max(-1, initial=0.0), np.abs(across * w).max(-1, initial=0.0)
     )
-    squared = (along**2).sum(-1) + (across**2).sum(-1)
+    squared = (along**2).sum(-1) + ((across * w) ** 2).sum(-1)
     bad = ~np.isfinite(squared)
-    return np.where(bad, np.inf, largest), np.where(bad, np.inf, squared)
+    return along, across, np.where(bad, np.inf, largest), np.where(bad, np.inf, squared)
 
 
 def solve(
@@ -96,6 +152,7 @@ def solve(
     acceptable: float = 1e-9,
     max_iterations: int = 60,
     patience: int = 10,
+    smooth: bool = False,
 ) -> Solution:
     """Newton's method from a start, for every group of every batch element.
 
@@ -106,7 +163,39 @@ def solve(
         acceptable: residual that still counts as converged where rounding stops Newton earlier.
         max_iterations: most Newton steps.
         patience: Newton steps without a new best residual after which to give up.
+        smooth: try elements that fail once more with smoothed kinks.
     """
+    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, 0.0)
+    failed = np.flatnonzero(~out.converged.reshape(len(out.y), -1).all(-1))
+    if not smooth or not len(failed):
+        return out
+    part = system.at(failed)
+    retry = Solution(np.array(y)[failed], np.array(lam)[failed], out.residual, out.converged, 0)
+    size = 1.0 + float(np.abs(retry.y).max(initial=0.0))
+    for tau in (*SMOOTHING, 0.0):
+        goal = tolerance if tau == 0 else 0.1 * tau
+        retry = _iterate(
+            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size
+        )
+    better = retry.residual < out.residual[failed]
+    for name in ("y", "lam"):
+        new, old = getattr(retry, name), getattr(out, name)
+        old[failed] = np.where(better[..., None], new, old[failed])
+    out.residual[failed] = np.where(better, retry.residual, out.residual[failed])
+    out.converged[failed] = np.where(better, retry.converged, out.converged[failed])
+    return out
+
+
+def _iterate(
+    system: System,
+    y: Array,
+    lam: Array,
+    tolerance: float,
+    acceptable: float,
+    max_iterations: int,
+    patience: int,
+    tau: float,
+) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
     groups = y.shape[:-1]
     residual = np.full(groups, np.inf)
@@ -119,7 +208,8 @@ def solve(
             part = system.at(live)
             yl, ll = y[live], lam[live]
             scales, values = part.scales(yl, ll), part.values(yl, ll)
-            largest, squared = _residuals(yl, ll, values, scales, (part.low, part.high))
+            state = _residuals(yl, ll, values, scales, (part.low, part.high), tau)
+            largest = state[2]
             aim = 1.0 + np.abs(yl).max(-1, initial=0.0)
             open_groups = ~(largest <= tolerance * aim)
             residual[live] = largest
@@ -135,8 +225,11 @@ def solve(
                 part, yl, ll = part.at(np.flatnonzero(go)), yl[go], ll[go]
                 values = (values[0][go], values[1][go])
                 scales = (scales[0][go], scales[1][go], scales[2][go])
-                squared, open_groups, live = squared[go], open_groups[go], live[go]
-            y[live], lam[live] = _newton_step(part, yl, ll, values, scales, squared, open_groups)
+                state = (state[0][go], state[1][go], state[2][go], state[3][go])
+                open_groups, live = open_groups[go], live[go]
+            y[live], lam[live] = _newton_step(
+                part, yl, ll, values, scales, state, open_groups, tau
+            )
     aim = 1.0 + np.abs(y).max(-1, initial=0.0)
     return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
 
@@ -147,7 +240,7 @@ def _worst(values: Array) -> Array:
 
 
 def active(
-    y: Array, lam: Array, values: tuple[Array, Array], scales: tuple[Array, Array, Array], bounds
+    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair
 ) -> tuple[Array, Array, Array]:
     """Which y sit at their low and high bounds, and which limits do not bind."""
     (F, c), (h, s, _), (low, high) = values, scales, bounds
@@ -159,19 +252,19 @@ def _newton_step(
     system: System,
     y: Array,
     lam: Array,
-    values: tuple[Array, Array],
-    scales: tuple[Array, Array, Array],
-    merit: Array,
+    values: Pair,
+    scales: Scales,
+    state: tuple[Array, Array, Array, Array],
     moving: Array,
-) -> tuple[Array, Array]:
-    bounds = (system.low, system.high)
-    at_low, at_high, off = active(y, lam, values, scales, bounds)
-    F, c = values
-    to_bound = np.where(at_low, system.low - y, np.where(at_high, system.high - y, 0.0))
-    fixed = at_low | at_high
-    dy, dlam = system.step(
-        y, lam, fixed, off, np.where(fixed, to_bound, -F), np.where(off, -lam, -c)
-    )
+    tau: float,
+) -> Pair:
+    (F, c), (h, s, w), bounds = values, scales, (system.low, system.high)
+    along, across, _, merit = state
+    slope = _mid_slope(y - F / h, *bounds, tau)
+    bend = _plus_slope(lam + c / s, _in_multipliers(tau, w))
+    # Rows of the residuals' derivatives, times h and -s: (1 - slope) h dy + slope dF = -h along.
+    rows = Rows(slope, (1 - slope) * h, bend, -(1 - bend) * s)
+    dy, dlam = system.step(y, lam, rows, -h * along, s * across)
     room = np.full(y.shape, np.inf)
     room = np.where(system.open_low & (dy < 0), TO_THE_EDGE * (system.low - y) / dy, room)
     room = np.where(system.open_high & (dy > 0), TO_THE_EDGE * (system.high - y) / dy, room)
@@ -182,7 +275,7 @@ def _newton_step(
         trial_y = np.clip(y + step[..., None] * dy, system.low, system.high)
         trial_lam = lam + step[..., None] * dlam
         trial = system.values(trial_y, trial_lam)
-        _, squared = _residuals(trial_y, trial_lam, trial, scales, bounds)
+        *_, squared = _residuals(trial_y, trial_lam, trial, scales, bounds, tau)
         # The last halving is taken anyway: a short step off a kink of the merit.
         good = squared <= merit * (1 - 1e-4 * step)
         if halving == HALVINGS - 1:

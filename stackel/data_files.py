@@ -103,7 +103,7 @@ def edge_list(path: Path, directed: bool = False) -> nx.Graph:
     ends = [table.texts(name) for name in ENDS]
     weighted = "weight" in (table.header or ())
     weights = table.numbers("weight") if weighted else np.ones(len(table.lines))
-    graph = nx.DiGraph() if directed else nx.Graph()
+    graph: nx.Graph = nx.DiGraph() if directed else nx.Graph()
     for (line, _), u, v, w in zip(table.lines, *ends, weights.tolist(), strict=True):
         if graph.has_edge(u, v) and weighted and graph[u][v]["weight"] != w:
             raise GameError(
@@ -125,9 +125,14 @@ def graph_file(path: Path) -> tuple[nx.Graph, bool]:
     read, listed = FORMATS[path.suffix]
     try:
         return read(path), listed
-    except GameError:
-        raise
-    except (nx.NetworkXException, ParseError, LookupError, TypeError, ValueError) as error:
+    except (
+        nx.NetworkXException,
+        ParseError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise GameError(
             f"{path} is not a graph in {path.suffix[1:]} format: {type(error).__name__}: {error}"
         ) from error
@@ -167,7 +172,7 @@ def tie_matrix(
         value = data.setdefault("weight", weight)
         if isinstance(value, str) or not np.isreal(value):
             raise GameError(f"an edge has the weight {value!r}; expected a number")
-    return nx.to_scipy_sparse_array(graph, nodelist=order, weight="weight", dtype=float)
+    return nx.to_scipy_sparse_array(graph, nodelist=order, dtype=np.dtype(float))
 
 
 def _own_order(labels: list[str], listed: bool) -> list[str]:

@@ -331,17 +331,18 @@ def _solve_options(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explained(kind: type) -> dict[str, str]:
-    """Fields' explanations in the section Attributes of a class's docstring."""
-    section = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
+    """Fields' explanations in the sections Attributes of a class's and its bases' docstrings."""
     out: dict[str, str] = {}
-    names: list[str] = []
-    for line in section.splitlines():
-        head = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
-        if head:
-            names = head[1].split(", ")
-            out |= dict.fromkeys(names, head[2])
-        elif line.startswith(" " * 5):
-            out |= {n: f"{out[n]} {line.strip()}" for n in names}
-        else:
-            break
+    for base in reversed(kind.__mro__):
+        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        names: list[str] = []
+        for line in section.splitlines():
+            head = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
+            if head:
+                names = head[1].split(", ")
+                out |= dict.fromkeys(names, head[2])
+            elif line.startswith(" " * 5):
+                out |= {n: f"{out[n]} {line.strip()}" for n in names}
+            else:
+                break
     return out

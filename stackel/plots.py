@@ -1,8 +1,8 @@
 """Pictures of an answer, for papers and notebooks: needs ``pip install "stackel[plot]"``.
 
-Every function returns a Matplotlib figure of its own, shows nothing and leaves pyplot alone. Leaders
-and followers are numbered from 0. A leader has the same colour everywhere, of Okabe and Ito's
-palette, which colour-blind readers tell apart; amounts run through viridis.
+Every function returns a Matplotlib figure, shows nothing and leaves pyplot alone. Leaders and
+followers are numbered from 0. A leader has one colour everywhere, of Okabe and Ito's palette, which
+colour-blind readers tell apart; amounts run through viridis.
 """
 
 from __future__ import annotations
@@ -31,39 +31,35 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = np.ndarray
+Colours = Sequence[str | Sequence[str]]  # of each series: one, or one for each of its bars
 
+# Okabe and Ito's, black last; grey for what is no leader's.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-"""Okabe and Ito's, black last."""
+GREY = "#7F7F7F"
 
-LABELLED = 100
-"""Up to so many followers, the graph's nodes carry their numbers: smaller print is not legible."""
+LABELLED = 100  # more numbers in a graph's nodes are not legible in print
+SEPARATE = 60  # more bars are drawn as one outline
+MANY = 2000  # of more players, only the distribution
 
-SEPARATE = 60
-"""Up to so many players, bars stand apart; more are drawn as one outline."""
-
-MANY = 2000
-"""Beyond so many players, distributions are shown in place of each."""
-
+# What a column's name contains if it should fall by orders of magnitude, and columns that count.
 RESIDUALS = ("residual", "primal", "dual", "gap", "change", "violation", "error", "penalty")
-"""A column whose name contains one of these falls (or should fall) by orders of magnitude."""
+CLOCKS = ["seconds", "iteration", "episode", "step"]
 
 WIDTH = 7.2  # [inch], a journal's two columns
-
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
-    "axes.labelsize": 8.0,
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "font.size": 8.0,
-    "legend.fontsize": 7.0,
+    "font.size": 7.5,
+    "image.cmap": "viridis",
+    "legend.borderaxespad": 0.2,
+    "legend.columnspacing": 1.2,
     "legend.frameon": False,
+    "legend.handlelength": 1.2,
     "lines.linewidth": 1.2,
-    "text.usetex": False,
-    "xtick.labelsize": 7.0,
-    "xtick.major.width": 0.6,
-    "ytick.labelsize": 7.0,
-    "ytick.major.width": 0.6,
+    "lines.markersize": 3.0,
+    "text.usetex": False,  # labels are plain text: a unit may hold a dollar sign
 }
 
 
@@ -76,20 +72,16 @@ def equilibrium(eq: Equilibrium) -> Figure:
         ImportError: matplotlib is missing.
     """
     game = eq.game
-    drawn = _ties(game) is not None and game.n_followers <= MANY
     with _style():
-        if drawn:
+        if game.n_followers <= MANY and _ties(game) is not None:
             figure = _figure(0.55 * WIDTH)
-            panels = figure.subplot_mosaic(
-                [["leaders", "graph"], ["followers", "graph"]], width_ratios=[1, 1.1]
-            )
+            panels = figure.subplot_mosaic("LG;FG", width_ratios=[1, 1.1])
+            social_graph(eq, panels["G"])
         else:
             figure = _figure(0.36 * WIDTH)
-            panels = figure.subplot_mosaic([["leaders", "followers"]], width_ratios=[1, 1.6])
-        _players(panels["leaders"], "leader", eq.leader_actions.T, game.leader_action)
-        _players(panels["followers"], "follower", eq.follower_actions, game.follower_action)
-        if drawn:
-            social_graph(eq, panels["graph"])
+            panels = figure.subplot_mosaic("LF", width_ratios=[1, 1.6])
+        _leaders(panels["L"], eq)
+        _followers(panels["F"], eq)
     return figure
 
 
@@ -108,10 +100,7 @@ def social_graph(eq: Equilibrium, ax: Axes | None = None) -> Figure:
     if ties is None:
         raise GameError(f"{eq.game} has no ties to draw; expected a field on the grid Peers")
     if eq.game.n_followers > MANY:
-        raise GameError(
-            f"{eq.game}: a graph of more than {MANY} followers shows nothing; plots.equilibrium "
-            "shows their distribution"
-        )
+        raise GameError(f"{eq.game}: expected at most {MANY} followers for a graph one can read")
     with _style():
         axes = _figure(0.6 * WIDTH, 0.7 * WIDTH).subplots() if ax is None else ax
         _draw_graph(axes, ties, eq.follower_actions.sum(1), eq.game.follower_action)
@@ -122,47 +111,43 @@ def social_graph(eq: Equilibrium, ax: Axes | None = None) -> Figure:
 def convergence(eq: Equilibrium) -> Figure:
     """How the method got there: what should vanish on a log axis, and the leaders' actions.
 
-    Of a column for each player, the largest residual is shown, and every player's price. A history
-    in stages (a column ``stage``) has a panel of residuals for each stage. A history with neither
-    residuals nor prices shows all its columns.
+    Of a residual of every player, the largest is shown. A history in stages (a column ``stage``)
+    is counted and shown stage by stage. One with neither residuals nor prices is shown whole.
 
     Raises:
         GameError: the history is empty, or holds no numbers.
         ImportError: matplotlib is missing.
     """
     history = eq.history
-    if history.empty:
-        raise GameError(
-            f"{eq!r} has no history to plot: backend {eq.backend!r} recorded no iteration"
-        )
     stages = history["stage"] if "stage" in history else pd.Series("", history.index)
-    panels: list[tuple[str, str, pd.DataFrame, bool]] = []
-    prices = {"x", "price", "prices", eq.game.leader_action.name}
-    for stage in stages.dropna().unique():
-        table = _numbers(history[stages == stage])
-        families = _families(table)
-        table.index = pd.RangeIndex(1, len(table) + 1)
-        small = [f for f in families if any(r in f.lower() for r in RESIDUALS)]
-        if small:
-            largest = {f: table[families[f]].abs().max(axis=1) for f in small}
-            panels.append((stage, "residual", pd.DataFrame(largest), True))
-        found = [c for f in families if f in prices for c in families[f]]
-        if found:
-            panels.append((stage, _label(eq.game.leader_action), table[found], False))
+    tables = {str(s): _numbers(history[stages == s]) for s in stages.dropna().unique()}
+    panels = [
+        *((s, "residual", _residuals(t), True) for s, t in tables.items()),
+        *((s, _label(eq.game.leader_action), _prices(eq, t), False) for s, t in tables.items()),
+    ]
+    if all(table.empty for _, _, table, _ in panels):
+        panels = [
+            (s, family, t[columns], False)
+            for s, t in tables.items()
+            for family, columns in _families(t).items()
+        ]
+    panels = [panel for panel in panels if not panel[2].empty]
     if not panels:
-        rest = _numbers(history).drop(columns=["seconds", "iteration"], errors="ignore")
-        if rest.empty:
-            raise GameError(f"{eq!r} has a history without numbers to plot")
-        panels.append(("", "value", rest, False))
-    panels.sort(key=lambda panel: not panel[3])
+        held = f"{len(history)} rows without a number" if len(history) else "no rows"
+        raise GameError(
+            f"the history of {eq.game} by {eq.backend} holds {held}; expected what the backend "
+            "records with run.step once an iteration"
+        )
+    rows, columns = -(-len(panels) // 3), min(len(panels), 3)
     with _style():
-        figure = _figure(0.36 * WIDTH, min(len(panels), 3) / 3 * WIDTH if len(panels) > 1 else 3.6)
-        for ax, (stage, label, table, log) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-        ):
-            _lines(ax, table, log, "leader" if table.shape[1] > 1 and not log else "")
+        figure = _figure(0.36 * WIDTH * rows, (0.5, 0.8, 1.0)[columns - 1] * WIDTH)
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, (stage, label, table, log) in zip(grid, panels, strict=False):
+            _lines(ax, table, log)
             ax.set_xlabel(f"{stage} iteration".strip(), parse_math=False)
             ax.set_ylabel(label, parse_math=False)
+        for ax in grid[len(panels) :]:
+            ax.remove()
     return figure
 
 
@@ -201,20 +186,13 @@ def _label(action: Action, total: bool = False) -> str:
 
 def _legend(ax: Axes, columns: int = 4) -> None:
     """Above the axes, where it covers no data."""
-    legend = ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=columns,
-        borderaxespad=0.2,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
+    legend = ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def _count_along(axis: Axis, count: int) -> None:
-    """Ticks at players' numbers."""
+    """Ticks at whole numbers."""
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
     axis.set_major_locator(FixedLocator(range(count)) if count <= 12 else MaxNLocator(integer=True))
@@ -223,42 +201,61 @@ def _count_along(axis: Axis, count: int) -> None:
 # -- players' actions ------------------------------------------------------------------------------
 
 
-def _players(ax: Axes, player: str, values: Array, action: Action) -> None:
-    """Each player's action, (players, decisions): bars, a heat map, or a distribution."""
-    count, size = values.shape
-    pairs = player == "follower" and size > 1
-    names = [f"leader {j}" if pairs else f"{action.name}[{j}]" for j in range(size)]
-    if count > MANY:
-        _distribution(ax, player, values, action, names)
-        return
-    ax.set_xlabel(player)
-    if size > len(COLOURS):
-        _heat(ax, values, action)
-        ax.set_ylabel("leader" if pairs else "decision")
+def _leaders(ax: Axes, eq: Equilibrium) -> None:
+    """Each leader's action; where it has several decisions, side by side for each of them."""
+    action, (size, count) = eq.game.leader_action, eq.leader_actions.shape
+    if size > 1:
+        names = [f"leader {j}" for j in range(count)]
+        _actions(ax, eq.leader_actions, action, "decision", names, COLOURS)
     else:
-        own = player == "leader" and size == 1 and count <= len(COLOURS)
-        _bars(ax, values, names, COLOURS[:count] if own else None)
+        colours = COLOURS[:count] if count <= len(COLOURS) else GREY
+        _actions(ax, eq.leader_actions.T, action, "leader", [""], [colours])
+
+
+def _followers(ax: Axes, eq: Equilibrium) -> None:
+    """Each follower's action; purchases from several leaders are stacked."""
+    action, size = eq.game.follower_action, eq.follower_actions.shape[1]
+    leaders = size == eq.game.n_leaders
+    names = [f"leader {j}" if leaders else f"{action.name}[{j}]" for j in range(size)]
+    stacked = leaders and bool((eq.follower_actions >= 0).all())
+    colours = COLOURS if leaders or size > 1 else [GREY]
+    _actions(ax, eq.follower_actions, action, "follower", names, colours, stacked)
+
+
+def _actions(
+    ax: Axes,
+    values: Array,
+    action: Action,
+    along: str,
+    names: Sequence[str],
+    colours: Colours,
+    stacked: bool = False,
+) -> None:
+    """Values (rows, series), the rows along the axis: bars, a heat map, or a distribution."""
+    count, size = values.shape
+    if count > MANY:
+        _distribution(ax, values, action, names)
+        ax.set_ylabel(f"{along}s")
+        return
+    stacked = stacked or size == 1
+    if size > len(COLOURS) or (count * size > SEPARATE and not stacked):
+        image = ax.imshow(values.T, aspect="auto", origin="lower")
+        _colourbar(ax, image, _label(action))
+        _count_along(ax.yaxis, size)
+        ax.set_ylabel(names[0].rstrip("[0] "), parse_math=False)
+    else:
+        _bars(ax, values, names, colours, stacked)
         ax.set_ylabel(_label(action), parse_math=False)
     _count_along(ax.xaxis, count)
+    ax.set_xlabel(along)
 
 
-def _bars(
-    ax: Axes, values: Array, names: Sequence[str], colours: Sequence[str] | None = None
-) -> None:
-    """One bar a player, or one for each of its decisions; purchases are stacked.
-
-    Args:
-        ax: where.
-        values: (players, decisions).
-        names: of the decisions.
-        colours: of the players; by default, each decision has its own.
-    """
+def _bars(ax: Axes, values: Array, names: Sequence[str], colours: Colours, stacked: bool) -> None:
     count, size = values.shape
-    stacked = size == 1 or bool((values >= 0).all()) and names[0].startswith("leader")
     width = 0.7 if stacked else 0.7 / size
     base = np.zeros(count)
     for j, name in enumerate(names):
-        own, colour = values[:, j], colours or COLOURS[j]
+        own, colour = values[:, j], colours[j]
         if stacked and count > SEPARATE:
             edges = np.arange(count + 1) - 0.5
             ax.stairs(base + own, edges, baseline=base, fill=True, color=colour, label=name)
@@ -273,27 +270,18 @@ def _bars(
         _legend(ax)
 
 
-def _heat(ax: Axes, values: Array, action: Action) -> None:
-    image = ax.imshow(values.T, aspect="auto", origin="lower", cmap="viridis")
-    _count_along(ax.yaxis, values.shape[1])
-    _colourbar(ax, image, _label(action))
-
-
-def _distribution(
-    ax: Axes, player: str, values: Array, action: Action, names: Sequence[str]
-) -> None:
-    if values.shape[1] > len(COLOURS):
+def _distribution(ax: Axes, values: Array, action: Action, names: Sequence[str]) -> None:
+    if total := values.shape[1] > len(COLOURS):
         values, names = values.sum(1, keepdims=True), [""]
     edges = np.histogram_bin_edges(values[np.isfinite(values)], bins=40)
     for j, name in enumerate(names):
         counts = np.histogram(values[:, j], edges)[0]
         ax.stairs(counts, edges, color=COLOURS[j], linewidth=1.2, label=name)
-    ax.set_yscale("log")  # followers by the thousand: a few large ones are to be seen too
+    ax.set_yscale("log")  # of thousands, a few large ones are to be seen too
     ax.set_ylim(bottom=0.7)
     if len(names) > 1:
         _legend(ax)
-    ax.set_xlabel(_label(action, total=not names[0]), parse_math=False)
-    ax.set_ylabel(f"{player}s")
+    ax.set_xlabel(_label(action, total), parse_math=False)
 
 
 # -- the social graph ------------------------------------------------------------------------------
@@ -331,91 +319,81 @@ def _draw_graph(ax: Axes, ties: sp.coo_array, values: Array, action: Action) -> 
         list(np.stack([at[rows], at[columns]], axis=1)),
         linewidths=np.clip(weights, 0.3, 3.0) * (0.8 if labelled else 0.4),
         colors="0.65",
-        alpha=float(np.clip(4 * count / len(rows), 0.1, 1.0)),
+        alpha=float(np.clip(min(4 * count, 20 * np.sqrt(len(rows))) / len(rows), 0.1, 1.0)),
         rasterized=len(rows) > 5000,  # else a PDF of megabytes
-        clip_on=False,
-        zorder=1,
+        zorder=0.5,
     )
     ax.add_collection(lines)
-    order = np.argsort(values, kind="stable")  # the largest on top
     size = float(np.clip(7000 / count, 8, 180))
-    dots = ax.scatter(
-        at[order, 0],
-        at[order, 1],
-        s=size if labelled else size * (0.6 + 3 * _share(values[order])),
-        c=values[order],
-        cmap="viridis",
-        edgecolors="white",
-        linewidths=0.4 if labelled else 0.2,
-        clip_on=False,
-        zorder=2,
-    )
+    share = (values - values.min()) / (float(np.ptp(values)) or 1.0)
+    sizes = np.full(count, size) if labelled else size * (0.6 + 3 * share)
+    order = np.argsort(values, kind="stable")  # the largest on top
+    across, up = at[order].T
+    dots = ax.scatter(across, up, sizes[order], values[order], edgecolors="white", linewidths=0.3)
+    dots.set_clip_on(False)
     if labelled:
+        letters = float(np.clip(0.45 * np.sqrt(size), 3.5, 7.0))
         bright = dots.to_rgba(values)[:, :3] @ [0.299, 0.587, 0.114] > 0.5
-        for i, (horizontal, vertical) in enumerate(at):
-            ax.text(
-                horizontal,
-                vertical,
-                str(i),
-                ha="center",
-                va="center",
-                fontsize=float(np.clip(0.45 * np.sqrt(size), 3.5, 7.0)),
-                color="black" if bright[i] else "white",
-                zorder=3,
-            )
+        for i, (x, y) in enumerate(at):
+            colour = "black" if bright[i] else "white"
+            ax.text(x, y, str(i), ha="center", va="center", fontsize=letters, color=colour)
     ax.set_axis_off()
     ax.margins(0.05)
     _colourbar(ax, dots, _label(action, total=True))
 
 
-def _share(values: Array) -> Array:
-    """Where each value lies between the smallest (0) and the largest (1)."""
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros(len(values))
-
-
 def _colourbar(ax: Axes, shown: ScalarMappable, label: str) -> None:
     bar = ax.figure.colorbar(shown, ax=ax, aspect=30)
     bar.set_label(label, parse_math=False)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 # -- the history -----------------------------------------------------------------------------------
 
 
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """The numeric columns with at least one finite entry."""
-    out = table.apply(pd.to_numeric, errors="coerce").astype(float)
-    out = out.where(np.isfinite(out))
-    return out.dropna(axis=1, how="all")
+    """The columns with a finite number in them, the rows counted from 1."""
+    numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers.index = pd.RangeIndex(1, len(numbers) + 1)
+    return numbers.where(np.isfinite(numbers)).dropna(axis=1, how="all")
 
 
 def _families(table: pd.DataFrame) -> dict[str, list[str]]:
     """Columns by what they are of: ``price[0]`` and ``price[1]`` are of ``price``."""
     out: dict[str, list[str]] = {}
-    for column in table.columns:
+    for column in table.columns.difference(CLOCKS, sort=False):
         out.setdefault(str(column).partition("[")[0], []).append(column)
     return out
 
 
-def _lines(ax: Axes, table: pd.DataFrame, log: bool, player: str) -> None:
+def _residuals(table: pd.DataFrame) -> pd.DataFrame:
+    """What should vanish, in size; of many, the largest. Zeros have no place on a log axis."""
+    named = {f: c for f, c in _families(table).items() if any(r in f.lower() for r in RESIDUALS)}
+    out = pd.DataFrame({f: table[c].abs().max(axis=1) for f, c in named.items()})
+    return out.where(out > 0).dropna(axis=1, how="all")
+
+
+def _prices(eq: Equilibrium, table: pd.DataFrame) -> pd.DataFrame:
+    """The leaders' actions; a leader's name above its column if it has but one."""
+    known = {"x", "price", "prices", eq.game.leader_action.name}
+    columns = [c for f, found in _families(table).items() if f in known for c in found]
+    out = table[columns]
+    single = out.shape[1] == eq.game.n_leaders and eq.game.leader_shape[0] == 1
+    return out.set_axis([f"leader {j}" for j in range(out.shape[1])], axis=1) if single else out
+
+
+def _lines(ax: Axes, table: pd.DataFrame, log: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    shown = table.where(table > 0) if log else table
-    many = shown.shape[1] > len(COLOURS)
-    for k, column in enumerate(shown.columns):
-        values = shown[column].dropna()
-        ax.plot(
-            values.index,
-            values,
-            color=COLOURS[k % len(COLOURS)],
-            linewidth=0.6 if many else 1.2,
-            marker="o" if len(values) == 1 else "",
-            markersize=3,
-            label=f"{player} {k}" if player else str(column),
-        )
-    if log and shown.notna().to_numpy().any():
+    for k, column in enumerate(table):
+        values = table[column].dropna()
+        setting = "penalty" in str(column)  # not a residual, but of use beside them
+        (line,) = ax.plot(values.index, values, label=str(column))
+        line.set_color(GREY if setting else COLOURS[k % len(COLOURS)])
+        line.set_linestyle("--" if setting else "-")
+        line.set_marker("o" if len(values) == 1 else "")
+    if log:
         ax.set_yscale("log")
-    if not many:
+    if table.shape[1] <= len(COLOURS):
         _legend(ax, 3)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))

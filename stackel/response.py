@@ -132,7 +132,7 @@ def _newton_joint(game: Game, system: Joint, start: Response | None, count: int)
     else:
         wide = _broadcast(start, (count,))
         y, lam, mu = inside(game, wide.y, system.x), wide.lam, wide.mu
-    return complementarity.solve(system, *system.flat(y, lam, mu))
+    return complementarity.solve(system, *system.flat(y, lam, mu), smooth=start is None)
 
 
 def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) -> Response:
@@ -161,7 +161,7 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
     lam = np.zeros((count, game.n_followers, q))
     if start is not None and start.lam.shape[-1] == q:
         lam = _broadcast(start, (count,)).lam
-    solution = complementarity.solve(system, inside(game, y, flat_x), lam)
+    solution = complementarity.solve(system, inside(game, y, flat_x), lam, smooth=True)
     out = Response(
         solution.y,
         solution.lam,
@@ -214,7 +214,8 @@ def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
         right = np.concatenate(
             [np.where(at_low | at_high, 0.0, -dF), np.where(off, 0.0, -dc)], axis=-1
         )
-        moved = system.linear_solve(y, lam, at_low | at_high, off, np.moveaxis(right, 0, -1))
+        rows = complementarity.Rows.units(at_low | at_high, off)
+        moved = system.linear_solve(y, lam, rows, np.moveaxis(right, 0, -1))
     dy = np.moveaxis(moved[:, : system.p], -1, 1)
     return dy.reshape(*batch, len(directions), *system.shape)
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from stackel.calculus import Calculus
-from stackel.complementarity import solve_dense
+from stackel.complementarity import Rows, solve_dense
 
 Array = np.ndarray
 
@@ -111,26 +111,26 @@ class Joint:
         return flat_h, np.concatenate([join[0], s2], -1), np.concatenate([join[1], w2], -1)
 
     def step(
-        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+        self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
     ) -> tuple[Array, Array]:
         right = np.concatenate([right_y, right_lam], -1)[..., None]
-        out = self.linear_solve(y, lam, fixed, off, right)[..., 0]
+        out = self.linear_solve(y, lam, rows, right)[..., 0]
         return out[..., : self.p], out[..., self.p :]
 
-    def linear_solve(
-        self, y: Array, lam: Array, fixed: Array, off: Array, right: Array
-    ) -> Array:
+    def linear_solve(self, y: Array, lam: Array, rows: Rows, right: Array) -> Array:
         """Solve the linearised system for right sides (B, p + q, r)."""
         z = self.p + self.q
+        weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)
+        diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)
         if z > DENSE_UP_TO:
-            return self._krylov(y, lam, fixed, off, right)
+            return self._krylov(y, lam, weight, diagonal, right)
         out = np.empty(np.broadcast_shapes(right.shape, (len(y), z, 1)))
-        rows = max(1, CHUNK // (z * z))
-        for start in range(0, len(y), rows):
-            some = np.arange(start, min(start + rows, len(y)))
-            matrix = self.at(some)._matrix(y[some], lam[some])
-            unit = np.concatenate([fixed[some], off[some]], -1)[..., None]
-            out[some] = solve_dense(np.where(unit, np.eye(z), matrix), right[some])
+        chunk = max(1, CHUNK // (z * z))
+        for start in range(0, len(y), chunk):
+            some = np.arange(start, min(start + chunk, len(y)))
+            matrix = self.at(some)._matrix(y[some], lam[some]) * weight[some, :, None]
+            matrix[:, np.arange(z), np.arange(z)] += diagonal[some]
+            out[some] = solve_dense(matrix, right[some])
         return out
 
     def _matrix(self, y: Array, lam: Array) -> Array:
@@ -149,13 +149,14 @@ class Joint:
         matrix[:, : self.p, self.p + I * m :] = np.swapaxes(A, -1, -2)
         return matrix
 
-    def _krylov(self, y: Array, lam: Array, fixed: Array, off: Array, right: Array) -> Array:
+    def _krylov(
+        self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array
+    ) -> Array:
         """The same by GMRES on the whole batch, preconditioned by every follower's own block."""
         (I, n), m, k = self.shape, self.calculus.m, self.calculus.k  # noqa: E741
         B, p, z = len(y), self.p, self.p + self.q
         Y, L, mu = self.unflat(y, lam)
         H, C, A = self._blocks(y, lam)
-        unit = np.concatenate([fixed, off], -1)
 
         def multiply(flat: Array) -> Array:
             v = flat.reshape(B, z)
@@ -164,18 +165,22 @@ class Joint:
             F = F + (np.swapaxes(C, -1, -2) @ dL[..., None])[..., 0].reshape(B, p)
             if k:
                 F = F + (dmu[:, None, :] @ A)[:, 0]
-            return np.where(unit, v, np.concatenate([F, c], -1)).ravel()
+            return (weight * np.concatenate([F, c], -1) + diagonal * v).ravel()
 
         block = np.zeros((B, I, n + m, n + m))
         block[..., :n, :n], block[..., n:, :n] = H, C
         block[..., :n, n:] = np.swapaxes(C, -1, -2)
-        own = np.concatenate(
-            [fixed.reshape(B, I, n), off[:, : I * m].reshape(B, I, m)], -1
-        )[..., None]
-        block = np.where(own, np.eye(n + m), block)
+
+        def by_follower(v: Array) -> Array:
+            parts = v[:, :p].reshape(B, I, n), v[:, p : p + I * m].reshape(B, I, m)
+            return np.concatenate(parts, -1)
+
+        block = block * by_follower(weight)[..., None]
+        block = block + by_follower(diagonal)[..., None] * np.eye(n + m)
         inverse = solve_dense(block, np.broadcast_to(np.eye(n + m), block.shape))
         h = _curvature(H).reshape(B, p)
-        s = np.where(off[:, I * m :], 1.0, -_scales(h, A)[0]) if k else np.zeros((B, 0))
+        last = slice(p + I * m, z)
+        s = diagonal[:, last] - weight[:, last] * _scales(h, A)[0] if k else np.zeros((B, 0))
 
         def precondition(flat: Array) -> Array:
             v = flat.reshape(B, z)
@@ -274,14 +279,15 @@ class Alone:
         return h, *_scales(h, C)
 
     def step(
-        self, y: Array, lam: Array, fixed: Array, off: Array, right_y: Array, right_lam: Array
+        self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
     ) -> tuple[Array, Array]:
         _, _, H, C = self._all(y, lam)
         n, q = y.shape[-1], lam.shape[-1]
         matrix = np.zeros((*y.shape[:-1], n + q, n + q))
         matrix[..., :n, :n], matrix[..., n:, :n] = H, C
         matrix[..., :n, n:] = np.swapaxes(C, -1, -2)
-        unit = np.concatenate([fixed, off], -1)[..., None]
+        weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)[..., None]
+        diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)[..., None]
         right = np.concatenate([right_y, right_lam], -1)[..., None]
-        out = solve_dense(np.where(unit, np.eye(n + q), matrix), right)[..., 0]
+        out = solve_dense(weight * matrix + diagonal * np.eye(n + q), right)[..., 0]
         return out[..., :n], out[..., n:]

@@ -51,26 +51,26 @@ def history(eq: Equilibrium, width: int, rows: int | None = None) -> Group:
     return Group(*_blocks(title, "iteration", index, columns, width))
 
 
-def backends(title: str, frame: pd.DataFrame) -> Table:
+def backends(title: str, frame: pd.DataFrame) -> Group:
     """The table of :func:`stackel.backends`."""
-    table = _table(title)
+    table = _table()
     table.add_column(Text("backend"), no_wrap=True)
     table.add_column(Text("can"), no_wrap=True)
     table.add_column(Text("why not"), overflow="fold")
     for name, can, reasons in zip(frame.index, frame["can"], frame["reasons"], strict=True):
         word = Text("yes", style="green") if can else Text("no", style="red")
         table.add_row(Text(str(name)), word, Text(reasons))
-    return table
+    return Group(_title(title), table)
 
 
-def listing(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def listing(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:
     """Names and what they stand for."""
-    table = _table(title)
+    table = _table()
     for k, heading in enumerate(headings):
         table.add_column(Text(heading), no_wrap=k == 0, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    return table
+    return Group(_title(title), table)
 
 
 def summary(eq: Equilibrium) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def summary(eq: Equilibrium) -> dict[str, Any]:
         "leader_gap": None if c is None else c.leader_gap,
         "follower_gap": None if c is None else c.follower_gap,
         "violation": None if c is None else c.violation,
-        "why_not": str(c.deviation) if c is not None and c.deviation is not None else None,
+        "refuted_by": str(c.deviation) if c is not None and c.deviation is not None else None,
         "leader_actions": eq.leader_actions.tolist(),
         "follower_actions": eq.follower_actions.tolist(),
         "leader_payoffs": eq.leader_payoffs.tolist(),
@@ -112,7 +112,7 @@ def _headline(eq: Equilibrium) -> Text:
     )
 
 
-def _players(eq: Equilibrium, player: str, width: int, rows: int | None) -> list[Table]:
+def _players(eq: Equilibrium, player: str, width: int, rows: int | None) -> list[Text | Table]:
     leader = player == "leader"
     action = eq.game.leader_action if leader else eq.game.follower_action
     values = eq.leader_actions.T if leader else eq.follower_actions
@@ -208,18 +208,22 @@ def _cell(value: object, digits: int) -> str:
     return str(value)
 
 
-def _table(title: str) -> Table:
-    heading = Text(title, style="bold") if title else None
-    return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def _title(text: str) -> Text:
+    """Above its table, not in it: there it would be no wider than the table."""
+    return Text(text, style="bold")
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _blocks(
     title: str, heading: str, index: list[str], columns: Mapping[str, list[str]], width: int
-) -> list[Table]:
+) -> list[Text | Table]:
     """A table of numbers, cut between columns wherever a line is full."""
 
     def wide(name: str, cells: list[str]) -> int:
-        return max(map(len, [name, *cells])) + 2
+        return max(map(len, [name, *cells])) + 3  # with the space between columns
 
     blocks: list[list[str]] = [[]]
     used = first = wide(heading, index)
@@ -229,9 +233,9 @@ def _blocks(
             used = first
         blocks[-1].append(name)
         used += wide(name, cells)
-    tables = []
-    for k, names in enumerate(blocks):
-        table = _table(title if k == 0 else "")
+    tables: list[Text | Table] = [_title(title)]
+    for names in blocks:
+        table = _table()
         for name in (heading, *names):
             table.add_column(Text(name), justify="right", no_wrap=True)
         for row in zip(index, *(columns[name] for name in names), strict=True):
