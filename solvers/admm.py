@@ -28,11 +28,10 @@ import numpy as np
 
 from stackel import response
 from stackel.backend import Backend, check_range
-from stackel.calculus import Calculus
-from stackel.complementarity import TO_THE_EDGE, solve_dense
 from stackel.game import Game
 from stackel.response import Response
 from stackel.run import Point, Run
+from stackel.solvers.augmented import Augmented, Box, own_diagonal, reach, squared
 from stackel.solvers.leaders import Followers, find, multipliers
 from stackel.systems import shared_gradients
 
@@ -54,6 +53,7 @@ class _State:
     mu: Array  # (B, k)
     kappa: Array  # (B,) relative penalty
     tau: Array  # (B,) relative proximal weight
+    moved: Array  # (B, I, n) the last change of y
 
     def take(self, batch: Array) -> _State:
         return _State(*(v[batch] for v in vars(self).values()))
@@ -66,195 +66,47 @@ class _State:
 class _Inner:
     """The inner loop at leader actions x (B, d, J); rivals given: every follower on its own."""
 
-    def __init__(self, game: Game, x: Array, rivals: Array | None, options: ADMM) -> None:
-        self.game, self.x, self.rivals, self.options = game, x, rivals, options
-        self.calculus: Calculus = game.calculus
-        self.low, self.high = game.follower_bounds
-        self.open_low, self.open_high = response.edges(game, x)
+    def __init__(self, game: Game, x: Array, rivals: Array | None, argmax_steps: int) -> None:
+        self.game, self.x, self.rivals = game, x, rivals
+        self.argmax_steps = argmax_steps
+        self.box = Box(*game.follower_bounds, *response.edges(game, x))
 
     def at(self, batch: Array) -> _Inner:
         rivals = None if self.rivals is None else self.rivals[batch]
-        return _Inner(self.game, self.x[batch], rivals, self.options)
-
-    def others(self, y: Array) -> Array:
-        return y if self.rivals is None else self.rivals
+        return _Inner(self.game, self.x[batch], rivals, self.argmax_steps)
 
     def residuals(self, s: _State) -> tuple[Array, Array]:
         """Primal and dual residual of each batch element, lengths in the units of y."""
-        r = self.others(s.y)
-        F, c, G = self.calculus.system(s.y, r, self.x, s.lam, s.mu)
-        H, C = self.calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
-        h = _diagonal(H)
-        dual = np.abs(s.y - np.clip(s.y - F / h, self.low, self.high)).max((-1, -2))
-        size = _squared(C, h)
-        off = np.abs(s.lam - np.maximum(0.0, s.lam + c / size)) * _reach(C, h)
+        calculus, r = self.game.calculus, s.y if self.rivals is None else self.rivals
+        F, c, G = calculus.system(s.y, r, self.x, s.lam, s.mu)
+        H, C = calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
+        h = own_diagonal(H)
+        dual = np.abs(s.y - np.clip(s.y - F / h, self.box.low, self.box.high)).max((-1, -2))
+        off = np.abs(s.lam - np.maximum(0.0, s.lam + c / squared(C, h))) * reach(C, h)
         primal = off.max((-1, -2), initial=0.0)
-        if self.calculus.k:
-            A = self._shared(s.y)
-            flat = h.reshape(len(h), -1)
-            off = np.abs(s.mu - np.maximum(0.0, s.mu + G / _squared(A, flat))) * _reach(A, flat)
+        if calculus.k:
+            A, flat = shared_gradients(calculus, s.y, s.y, self.x), h.reshape(len(h), -1)
+            off = np.abs(s.mu - np.maximum(0.0, s.mu + G / squared(A, flat))) * reach(A, flat)
             primal = np.maximum(primal, off.max(-1))
         return primal, dual
 
-    def _shared(self, y: Array) -> Array:
-        return shared_gradients(self.calculus, y, y, self.x)
-
     def iterate(self, s: _State) -> _State:
-        """One pass: everybody's argmax, then the multipliers."""
-        calculus, x = self.calculus, self.x
-        r = self.others(s.y)
-        H, C = calculus.own_blocks(s.y, r, x, s.lam, s.mu)
-        h = _diagonal(H)
-        rho = s.kappa[:, None, None] / _squared(C, h)
-        A, G, sigma = self._coupling(s, h)
-        y = self._argmax(s, r, h, rho, A, G, sigma)
-        own = calculus.system(y, self.others(y), x, s.lam, s.mu)
-        lam = np.maximum(0.0, s.lam + rho * own[1])
-        mu = np.maximum(0.0, s.mu + sigma * own[2]) if calculus.k else s.mu
-        return _State(y, lam, mu, s.kappa, s.tau)
-
-    def _coupling(self, s: _State, h: Array) -> tuple[Array, Array, Array]:
-        """Shared limits: gradients (B, k, I, n), values (B, k), penalties (B, k)."""
-        B, k = len(s.y), self.calculus.k
-        if not k:
-            return np.zeros((B, 0, *s.y.shape[1:])), s.mu, s.mu
-        A = self._shared(s.y)
-        G = self.calculus.system(s.y, s.y, self.x, s.lam, s.mu)[2]
-        sigma = s.kappa[:, None] / _squared(A, h.reshape(B, -1))
-        return A.reshape(B, k, *s.y.shape[1:]), G, sigma
-
-    def _argmax(
-        self, s: _State, r: Array, h: Array, rho: Array, A: Array, G: Array, sigma: Array
-    ) -> Array:
-        """Each follower's augmented argmax, by projected Newton with its own line search."""
-        y = s.y
-        prox = s.tau[:, None, None] * h
-        n = y.shape[-1]
-        for _ in range(self.options.argmax_steps):
-            F, H, C, bent, shared = self._model(s, y, r, rho, A, G, sigma)
-            F = F + (shared[..., None, :] @ np.moveaxis(A, 1, 2))[..., 0, :]
-            F = F + prox * (y - s.y)
-            H = H + np.swapaxes(C, -1, -2) @ (bent[..., None] * C)
-            H = H + self._coupled_hessian(A, shared, sigma)
-            H = H + prox[..., None] * np.eye(n)
-            fixed = ((y <= self.low) & (F > 0)) | ((y >= self.high) & (F < 0))
-            unit = fixed[..., None]
-            move = solve_dense(
-                np.where(unit | np.swapaxes(unit, -1, -2), np.eye(n), H),
-                np.where(fixed, 0.0, -F)[..., None],
-            )[..., 0]
-            y_new = self._line_search(s, y, move, F, r, rho, A, G, sigma, prox)
-            change = np.abs(y_new - y).max()
-            y = y_new
-            if change <= 1e-14 * (1 + np.abs(y).max()):
-                break
-        return y
-
-    def _coupled_hessian(self, A: Array, shared: Array, sigma: Array) -> Array:
-        if not self.calculus.k:
-            return np.zeros((1, 1, 1, 1))
-        weight = np.where(shared > 0, sigma[:, None, :], 0.0)  # (B, I, k)
-        own = np.moveaxis(A, 1, 2)  # (B, I, k, n)
-        return np.swapaxes(own, -1, -2) @ (weight[..., None] * own)
-
-    def _model(
-        self, s: _State, y: Array, r: Array, rho: Array, A: Array, G: Array, sigma: Array
-    ) -> tuple[Array, Array, Array, Array, Array]:
-        """Field, Hessian and limits' gradients at the augmented multipliers; where they bend."""
-        calculus = self.calculus
-        none = np.zeros((len(y), calculus.k))
-        c = calculus.system(y, r, self.x, s.lam, none)[1] if calculus.m else s.lam
-        augmented = np.maximum(0.0, s.lam + rho * c)
-        F = calculus.system(y, r, self.x, augmented, none)[0]
-        H, C = calculus.own_blocks(y, r, self.x, augmented, none)
-        bent = np.where(augmented > 0, rho, 0.0)
-        return F, H, C, bent, self._shared_multipliers(s, y, A, G, sigma)
-
-    def _shared_multipliers(
-        self, s: _State, y: Array, A: Array, G: Array, sigma: Array
-    ) -> Array:
-        """Augmented multipliers of the shared limits as each follower foresees them (B, I, k)."""
-        if not self.calculus.k:
-            return np.zeros((*y.shape[:2], 0))
-        alone = G[:, None, :] + (A * (y - s.y)[:, None]).sum(-1).swapaxes(1, 2)
-        return np.maximum(0.0, s.mu[:, None, :] + sigma[:, None, :] * alone)
-
-    def _line_search(
-        self,
-        s: _State,
-        y: Array,
-        move: Array,
-        F: Array,
-        r: Array,
-        rho: Array,
-        A: Array,
-        G: Array,
-        sigma: Array,
-        prox: Array,
-    ) -> Array:
-        room = np.full(y.shape, np.inf)
-        with np.errstate(all="ignore"):
-            room = np.where(
-                self.open_low & (move < 0), TO_THE_EDGE * (self.low - y) / move, room
-            )
-            room = np.where(
-                self.open_high & (move > 0), TO_THE_EDGE * (self.high - y) / move, room
-            )
-        step = np.minimum(1.0, room.min(-1))
-        before = self._loss(s, y, r, rho, A, G, sigma, prox)
-        best, pending = y, np.ones(y.shape[:2], dtype=bool)
-        noise = 1e-13 * (1 + np.abs(before))
-        for _ in range(30):
-            trial = np.clip(y + step[..., None] * move, self.low, self.high)
-            loss = self._loss(s, trial, r, rho, A, G, sigma, prox)
-            gain = (F * (trial - y)).sum(-1)
-            good = loss <= before + 1e-4 * np.minimum(gain, 0.0) + noise
-            best = np.where((pending & good)[..., None], trial, best)
-            pending = pending & ~good
-            if not pending.any():
-                break
-            step = np.where(pending, step / 2, step)
-        return best
-
-    def _loss(
-        self,
-        s: _State,
-        y: Array,
-        r: Array,
-        rho: Array,
-        A: Array,
-        G: Array,
-        sigma: Array,
-        prox: Array,
-    ) -> Array:
-        """Minus each follower's augmented Lagrangian (B, I)."""
-        out = -self.calculus.follower_payoffs(y, r, self.x)
-        if self.calculus.m:
-            none = np.zeros((len(y), self.calculus.k))
-            c = self.calculus.system(y, r, self.x, s.lam, none)[1]
-            pushed = np.maximum(0.0, s.lam + rho * c)
-            out = out + ((pushed**2 - s.lam**2) / (2 * rho)).sum(-1)
-        if self.calculus.k:
-            pushed = self._shared_multipliers(s, y, A, G, sigma)
-            out = out + (pushed**2 / (2 * sigma[:, None, :])).sum(-1)
-        out = out + (prox * (y - s.y) ** 2).sum(-1) / 2
-        return np.where(np.isfinite(out), out, np.inf)
-
-
-def _diagonal(H: Array) -> Array:
-    h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
-    return np.where(h > 1e-12, h, 1.0)
-
-
-def _squared(C: Array, h: Array) -> Array:
-    """Squared lengths of limits' gradients (..., q, p) in the metric 1/h."""
-    s = (C * C / h[..., None, :]).sum(-1)
-    return np.where(s > 0, s, 1.0)
-
-
-def _reach(C: Array, h: Array) -> Array:
-    """How far y moves for a unit of each multiplier."""
-    return np.sqrt(((C / h[..., None, :]) ** 2).sum(-1))
+        """One pass: everybody's argmax (16), then the multipliers (17)."""
+        calculus = self.game.calculus
+        r = s.y if self.rivals is None else self.rivals
+        one = Augmented(calculus, self.x, s.y, r, s.lam, s.mu, s.kappa, s.tau, self.box)
+        y = one.argmin(self.argmax_steps)
+        r = y if self.rivals is None else self.rivals
+        _, c, G = calculus.system(y, r, self.x, s.lam, s.mu)
+        lam = np.maximum(0.0, s.lam + one.rho * c)
+        mu = np.maximum(0.0, s.mu + one.sigma * G)
+        moved = y - s.y
+        # Replies in turn that overshoot swing back nearly as far as they came: damp them.
+        swing = (moved * s.moved).sum((-1, -2))
+        far, near = (s.moved**2).sum((-1, -2)), (moved**2).sum((-1, -2))
+        overshot = (swing < -0.5 * np.sqrt(far * near)) & (near > 0.5 * far)
+        tau = np.where(overshot, np.maximum(0.25, 1.5 * s.tau), s.tau)
+        return _State(y, lam, mu, s.kappa, tau, moved)
 
 
 class _AdmmFollowers(Followers):
@@ -284,7 +136,7 @@ class _AdmmFollowers(Followers):
     ) -> Response:
         game, options = self.game, self.options
         B, shape = len(x), game.follower_shape
-        inner = _Inner(game, x, rivals, options)
+        inner = _Inner(game, x, rivals, options.argmax_steps)
         lam, mu = game.calculus.zeros((B,))
         y = response.first_guess(game)
         if start is not None:
@@ -292,9 +144,9 @@ class _AdmmFollowers(Followers):
                 np.broadcast_to(v, (B, *v.shape[1:])) for v in (start.y, start.lam, start.mu)
             )
         y = np.array(np.broadcast_to(response.inside(game, y, x), (B, *shape)))
-        s = _State(y, np.array(lam), np.array(mu), np.full(B, options.penalty), np.zeros(B))
+        kappa, moved = np.full(B, options.penalty), np.zeros_like(y)
+        s = _State(y, np.array(lam), np.array(mu), kappa, np.zeros(B), moved)
         primal, dual = np.full(B, np.inf), np.full(B, np.inf)
-        reference = np.full(B, np.inf)
         live = np.arange(B)
         for t in range(1, options.max_inner + 1):
             self.run.check()
@@ -303,11 +155,6 @@ class _AdmmFollowers(Followers):
             primal[live], dual[live] = part.residuals(now)
             if t <= ADAPT_UNTIL and t % 5 == 0:
                 self._balance(now, primal[live], dual[live])
-            if t % 10 == 0:  # replies in turn overshoot: damp them
-                stuck = dual[live] > 0.9 * reference[live]
-                now.tau = np.where(stuck, np.maximum(0.5, 2 * now.tau), now.tau)
-                now.tau = np.minimum(now.tau, 1e6)
-                reference[live] = dual[live]
             s.put(live, now)
             if record:
                 self.run.step(

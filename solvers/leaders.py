@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel import complementarity
-from stackel.deviations import search_lines, search_range
+from stackel.deviations import payoffs_alone, search_lines, search_range
 from stackel.game import Game
 from stackel.response import Anticipation, Response, middle
 from stackel.run import Run, Status
@@ -30,6 +30,9 @@ class Followers(ABC):
 
     difference = 3e-4
     """Step of numerical slopes, relative to 1 + |x|: large enough for the oracle's accuracy."""
+
+    exact_slopes = False
+    """Whether :meth:`slopes` are derivatives rather than differences."""
 
     def __init__(self, game: Game, anticipation: Anticipation) -> None:
         self.game = game
@@ -285,7 +288,23 @@ def _stationary(
     response, _ = system.evaluate(there)
     if not response.converged.all() or not system.concave(solution.y[0]):
         return None, solution
+    if not followers.exact_slopes and _kinked(followers, run, there, response):
+        return None, solution
     return (there, response), solution
+
+
+def _kinked(followers: Followers, run: Run, x: Array, at: Response) -> bool:
+    """Whether some leader does better nearby.
+
+    Differences across a kink average its two slopes and vanish beside it, within one step.
+    """
+    game = followers.game
+    up, down, _ = _steps(game, x[None], followers.difference)
+    trials = np.concatenate([x + (side[0] - x) * f for side in (up, down) for f in (1.0, 0.5, 0.1)])
+    leader = np.tile(np.arange(game.n_leaders), len(trials) // game.n_leaders)
+    payoff, _ = payoffs_alone(game, trials, leader, _oracle(followers, run, at))
+    now = game.calculus.leader_values(x, at.y[0])[0]
+    return bool((payoff - now[leader] > 1e-9 * (1e-300 + np.abs(now).max())).any())
 
 
 def _sweep(

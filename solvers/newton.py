@@ -29,6 +29,7 @@ class _CoreFollowers(Followers):
     """The core's own followers, with exact slopes."""
 
     difference = 1e-5
+    exact_slopes = True
 
     def settle(self, x: Array, start: Response | None) -> Response:
         return response.settle(self.game, x, start)

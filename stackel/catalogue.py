@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from functools import cache
 from importlib import metadata
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -51,7 +50,6 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-@cache
 def _entry_points() -> dict[str, metadata.EntryPoint]:
     return {e.name: e for e in metadata.entry_points(group=GROUP)}
 

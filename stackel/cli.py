@@ -262,11 +262,16 @@ def presets() -> None:
         ]
         kinds = []
         for name in catalogue.markets():
-            kind = catalogue.market(name)
+            try:
+                kind = catalogue.market(name)
+            except StackelError as error:  # another package's must not hide the rest
+                kinds.append((name, "", str(error)))
+                continue
             about = inspect.getdoc(sys.modules[kind.__module__]) or inspect.getdoc(kind) or ""
             kinds.append((name, ", ".join(required(kind)), about.partition("\n")[0]))
         _print(
             tables.listing("Presets", ("preset", "market", "about"), games),
+            "",
             tables.listing("Markets", ("market", "data it needs", "about"), kinds),
         )
 

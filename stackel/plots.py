@@ -104,8 +104,7 @@ def social_graph(eq: Equilibrium, ax: Axes | None = None) -> Figure:
     with _style():
         axes = _figure(0.6 * WIDTH, 0.7 * WIDTH).subplots() if ax is None else ax
         _draw_graph(axes, ties, eq.follower_actions.sum(1), eq.game.follower_action)
-    figure: Any = axes.get_figure(root=True)
-    return figure
+    return axes.figure.figure
 
 
 def convergence(eq: Equilibrium) -> Figure:
@@ -308,7 +307,7 @@ def _draw_graph(ax: Axes, ties: sp.coo_array, values: Array, action: Action) -> 
     from matplotlib.collections import LineCollection
 
     count, labelled = len(values), len(values) <= LABELLED
-    rows, columns = ties.coords
+    rows, columns = ties.row, ties.col
     weights = ties.data / ties.data.mean()
     graph = nx.empty_graph(count)
     graph.add_weighted_edges_from(zip(rows, columns, weights, strict=True))

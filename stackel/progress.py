@@ -15,15 +15,16 @@ def progress(title: str, time_limit: float | None = None) -> Iterator[Callback]:
     """A callback that shows the iteration, what it reports, and the time."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     columns = [
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
         TextColumn("{task.fields[row]}", markup=False),
-        TimeElapsedColumn(),
     ]
     if time_limit is not None:
-        columns.insert(2, BarColumn(bar_width=20))
+        columns.insert(2, BarColumn(10, table_column=Column(min_width=10)))
     with Progress(
         *columns,
         console=Console(stderr=True),  # stdout may be read by another program,
@@ -38,7 +39,7 @@ def progress(title: str, time_limit: float | None = None) -> Iterator[Callback]:
                 for k, v in row.items()
                 if k != "seconds" and isinstance(v, (int, float))
             ]
-            text = " ".join([f"iteration {iteration}", *numbers[:4]])
+            text = " ".join([f"iteration {iteration}", *numbers[:3]])
             bar.update(task, completed=row["seconds"] if time_limit else None, row=text)
 
         yield show

@@ -34,7 +34,9 @@ def answer(eq: Equilibrium, width: int, rows: int | None = None) -> Group:
         _headline(eq),
         Text(),
         *_players(eq, "leader", width, rows),
+        Text(),
         *_players(eq, "follower", width, rows),
+        Text(),
         _worth(eq),
     )
 
@@ -103,13 +105,12 @@ def _finite(value: Any) -> Any:
 
 
 def _headline(eq: Equilibrium) -> Text:
-    seconds, iterations = eq.stats.get("seconds", math.nan), eq.stats.get("iterations", 0)
-    plural = "" if iterations == 1 else "s"
-    return Text.assemble(
-        (str(eq.game), "bold"),
-        f" by {eq.backend}: {eq.status.name.lower().replace('_', ' ')}",
-        f" in {seconds:.3g} s, {iterations} iteration{plural}",
-    )
+    cost = ""
+    if {"seconds", "iterations"} <= set(eq.stats):
+        plural = "" if eq.stats["iterations"] == 1 else "s"
+        cost = f" in {eq.stats['seconds']:.3g} s, {eq.stats['iterations']} iteration{plural}"
+    status = eq.status.name.lower().replace("_", " ")
+    return Text.assemble((str(eq.game), "bold"), f" by {eq.backend}: {status}{cost}")
 
 
 def _players(eq: Equilibrium, player: str, width: int, rows: int | None) -> list[Text | Table]:
@@ -158,8 +159,9 @@ def _statements(eq: Equilibrium) -> Iterator[tuple[str, str | Text]]:
     if c is not None:
         yield from _evidence(c)
     yield "welfare", f"{eq.welfare:.6g}, the sum of all payoffs"
-    for tried in eq.stats.get("tried", ()):
-        yield "tried", str(tried)
+    tried = eq.stats.get("tried", ())
+    if len(tried) > 1:
+        yield from (("tried", str(one)) for one in tried)
 
 
 def _evidence(c: Certificate) -> Iterator[tuple[str, str]]:
@@ -214,7 +216,7 @@ def _title(text: str) -> Text:
 
 
 def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
 def _blocks(
@@ -235,6 +237,8 @@ def _blocks(
         used += wide(name, cells)
     tables: list[Text | Table] = [_title(title)]
     for names in blocks:
+        if len(tables) > 1:
+            tables.append(Text())
         table = _table()
         for name in (heading, *names):
             table.add_column(Text(name), justify="right", no_wrap=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
@@ -159,7 +160,7 @@ def test_show_history(tmp_path: Path) -> None:
     out = run("show", tmp_path / "eq.json", "--history").stdout
     history = stackel.Equilibrium.load(tmp_path / "eq.json").history
     assert all(str(column) in out for column in history.columns)
-    assert len(out.rstrip().splitlines()) == len(history) + 4
+    assert len(out.rstrip().splitlines()) == len(history) + 3
 
 
 def test_plot(tmp_path: Path) -> None:
@@ -254,6 +255,37 @@ def test_presets() -> None:
     out = run("presets").stdout
     assert all(name in out for name in catalogue.names())
     assert "satisfaction, sensitivity, ties, unit_cost" in out
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two other packages: one whose market loads, one whose market does not."""
+    found = {
+        "theirs": "stackel.formulations.vehicular_twins:VehicularTwins",
+        "broken": "no_such_module:Market",
+        "odd": "json:dumps",
+    }
+    points = [metadata.EntryPoint(k, v, catalogue.GROUP) for k, v in found.items()]
+
+    def entry_points(group: str) -> list[metadata.EntryPoint]:
+        return points if group == catalogue.GROUP else []
+
+    monkeypatch.setattr(catalogue.metadata, "entry_points", entry_points)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_markets_of_other_packages() -> None:
+    assert catalogue.markets() == ["vehicular-twins", "theirs", "broken", "odd"]
+    assert catalogue.market("theirs") is type(fig3())
+    with pytest.raises(stackel.StackelError, match="registered by no_such_module:Market but does"):
+        catalogue.market("broken")
+    with pytest.raises(stackel.GameError, match=r"is not a subclass of stackel\.Game"):
+        catalogue.market("odd")
+    with pytest.raises(stackel.OptionError, match="did you mean 'theirs'"):
+        catalogue.market("their")
+    out = run("presets").stdout
+    assert "theirs" in out
+    assert "No module named 'no_such_module'" in out
 
 
 @pytest.mark.parametrize("name", catalogue.PRESETS)
@@ -417,12 +449,27 @@ def test_5_interrupted_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CTRL_C = """
 import sys
-sys.path.insert(0, {tests!r})
-from stackel import backend, cli
-backend.BUILT_IN = {{"endless": "test_cli:Endless"}}
+from dataclasses import dataclass
+from stackel import Backend, backend, cli, response
+
+@dataclass
+class Endless(Backend):
+    name = "endless"
+
+    def accepts(self, game):
+        return []
+
+    def solve(self, game, run):
+        x = response.middle(*game.leader_bounds)
+        y = response.first_guess(game)
+        run.step(x, y)
+        sys.stderr.write("ready")
+        sys.stderr.flush()
+        while True:
+            run.step(x, y)
+
+backend.BUILT_IN = {"endless": "__main__:Endless"}
 sys.argv = ["stackel", "solve", "fig3", "-b", "endless", "--save", "eq.json"]
-sys.stderr.write("ready")
-sys.stderr.flush()
 cli.main()
 """
 
@@ -430,7 +477,7 @@ cli.main()
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_ctrl_c_keeps_and_prints_the_best_point(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", CTRL_C.format(tests=str(Path(__file__).parent))],
+        [sys.executable, "-c", CTRL_C],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -439,7 +486,6 @@ def test_ctrl_c_keeps_and_prints_the_best_point(tmp_path: Path) -> None:
     )
     assert process.stderr is not None
     assert process.stderr.read(5) == "ready"
-    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     out, told = process.communicate(timeout=60)
     assert process.returncode == 5, told
@@ -488,15 +534,17 @@ def test_wide_tables_come_in_blocks(width: int) -> None:
     assert all(len(line) <= width for line in lines)
     assert "…" not in text
     assert all(f"bandwidth[{j}]" in text for j in range(12))
-    assert all(f"{k / 8:.6g} " in text for k in range(48))
+    words = set(text.split())
+    assert all(f"{k / 8:.6g}" in words for k in range(48))
 
 
 def test_long_tables_are_cut_in_the_middle_and_say_so() -> None:
     text = "\n".join(printed(80, 24, leaders=2, followers=100))
     assert "Followers: bandwidth [1e7 Hz], 23 of 100 shown" in text
     assert "…" in text
-    assert "\n       99 " in text
-    assert "\n       50 " not in text
+    first = {line.split()[0] for line in text.splitlines() if line.strip()}
+    assert "99" in first
+    assert "50" not in first
     assert "…" not in "\n".join(printed(80, None, leaders=2, followers=100))
 
 
