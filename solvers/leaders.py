@@ -93,7 +93,7 @@ class _Stationarity:
         self.open_low = self.open_high = np.zeros(low.size, dtype=bool)
         self._known: dict[bytes, tuple[Response, Array]] = {}
         self._jacobians: dict[bytes, Array] = {}
-        self.unsettled = 0
+        self._last: Array | None = None
 
     def at(self, batch: Array) -> _Stationarity:
         return self
@@ -105,8 +105,6 @@ class _Stationarity:
             self.run.check()
             at = self.followers.settle(x[None], self.begin)
             self._known[key] = at, self.followers.slopes(x[None], at)[0]
-            if not at.converged.all():
-                self.unsettled += 1
         return self._known[key]
 
     def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
@@ -140,18 +138,10 @@ class _Stationarity:
         right_lam: Array,
     ) -> tuple[Array, Array]:
         x = y.reshape(self.game.leader_shape)
-        at, slopes = self.evaluate(x)
-        free = slopes.ravel()[rows.weight_y[0] > 0]
-        payoff = self.game.calculus.leader_values(x, at.y[0])[0]
-        name = self.game.leader_action.name
-        self.run.step(
-            x,
-            at.y[0],
-            stage="outer",
-            change=float(np.abs(free).max(initial=0.0)),
-            follower_residual=float(at.residual.max()),
-            **{name: x.ravel(), "payoff": payoff},
-        )
+        at, _ = self.evaluate(x)
+        before = self._last if self._last is not None else x
+        self._last = x
+        _record(self.run, self.game, x, at, float(np.abs(x - before).max()))
         matrix = rows.weight_y[0][:, None] * self.jacobian(y) + np.diag(rows.diagonal_y[0])
         return complementarity.solve_dense(matrix[None], right_y[..., None])[..., 0], -lam
 
@@ -200,7 +190,7 @@ def find(
     game = followers.game
     x = middle(*game.leader_bounds) if run.start is None else np.array(run.start)
     at = followers.settle(x[None], None)
-    run.keep(x, at.y[0])
+    _record(run, game, x, at, np.nan)
     limits = bool(game.calculus.leader_limits)
     if survey and not limits and game.leader_shape[0] == 1:
         x, at = _survey(followers, run, x, at, points)
@@ -288,22 +278,41 @@ def _stationary(
     response, _ = system.evaluate(there)
     if not response.converged.all() or not system.concave(solution.y[0]):
         return None, solution
-    if not followers.exact_slopes and _kinked(followers, run, there, response):
+    doubts = [_returns(x, there)]
+    if not followers.exact_slopes:
+        doubts.append(_neighbours(followers, there))
+    trials, leader = (np.concatenate(part) for part in zip(*doubts, strict=True))
+    if len(trials) and _beaten(followers, run, there, response, trials, leader):
         return None, solution
     return (there, response), solution
 
 
-def _kinked(followers: Followers, run: Run, x: Array, at: Response) -> bool:
-    """Whether some leader does better nearby.
+def _returns(start: Array, x: Array) -> tuple[Array, Array]:
+    """Profiles in which one leader goes back to where it started, and which leader."""
+    moved = np.flatnonzero((start != x).any(0))
+    trials = np.repeat(x[None], len(moved), axis=0)
+    trials[np.arange(len(moved)), :, moved] = start[:, moved].T
+    return trials, moved
 
-    Differences across a kink average its two slopes and vanish beside it, within one step.
+
+def _neighbours(followers: Followers, x: Array) -> tuple[Array, Array]:
+    """Profiles within one difference step.
+
+    Differences across a kink average its two slopes and vanish beside it, within one step: some
+    leader then does better at one of these.
     """
-    game = followers.game
-    up, down, _ = _steps(game, x[None], followers.difference)
-    trials = np.concatenate([x + (side[0] - x) * f for side in (up, down) for f in (1.0, 0.5, 0.1)])
-    leader = np.tile(np.arange(game.n_leaders), len(trials) // game.n_leaders)
-    payoff, _ = payoffs_alone(game, trials, leader, _oracle(followers, run, at))
-    now = game.calculus.leader_values(x, at.y[0])[0]
+    up, down, _ = _steps(followers.game, x[None], followers.difference)
+    trials = [x + (side[0] - x) * f for side in (up, down) for f in (1.0, 0.5, 0.1)]
+    leader = np.tile(np.arange(x.shape[1]), x.shape[0])
+    return np.concatenate(trials), np.tile(leader, len(trials))
+
+
+def _beaten(
+    followers: Followers, run: Run, x: Array, at: Response, trials: Array, leader: Array
+) -> bool:
+    """Whether a leader does better in one of the profiles in which it alone moves."""
+    payoff, _ = payoffs_alone(followers.game, trials, leader, _oracle(followers, run, at))
+    now = followers.game.calculus.leader_values(x, at.y[0])[0]
     return bool((payoff - now[leader] > 1e-9 * (1e-300 + np.abs(now).max())).any())
 
 
@@ -327,16 +336,21 @@ def _sweep(
             if np.isfinite(found.payoff[j]):
                 x = found.action
                 at = followers.settle(x[None], at)
-    payoff = game.calculus.leader_values(x, at.y[0])[0]
+    _record(run, game, x, at, float(np.abs(x - before).max()))
+    return x, at
+
+
+def _record(run: Run, game: Game, x: Array, at: Response, change: float) -> None:
+    """A row of the history: how far the leaders moved, where they are, what they have."""
     run.step(
         x,
         at.y[0],
         stage="outer",
-        change=float(np.abs(x - before).max()),
+        change=change,
         follower_residual=float(at.residual.max()),
-        **{game.leader_action.name: x.ravel(), "payoff": payoff},
+        **{game.leader_action.name: x.ravel()},
+        payoff=game.calculus.leader_values(x, at.y[0])[0],
     )
-    return x, at
 
 
 def multipliers(game: Game, at: Response) -> dict[str, Array]:

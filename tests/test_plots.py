@@ -208,7 +208,7 @@ def test_many_decisions_are_a_heat_map() -> None:
 
 def test_one_effort_a_follower() -> None:
     y = [[0.5], [1.5], [0.25]]
-    ties = np.array([[0, 1, 0], [0, 0, 2], [0, 0, 0]])  # one-sided
+    ties = np.array([[0, 1, 0], [0, 0, 0], [0, 2, 0]])  # one-sided, either way
     game = Efforts(value=np.ones(3), unit_cost=[0.1, 0.2], ties=ties)
     figure = plots.equilibrium(at(game, [[1.0, 2.0]], y))
     np.testing.assert_array_equal(bars(panel(figure, "follower")), [[0.5, 1.5, 0.25]])

@@ -1,0 +1,257 @@
+"""Conformance kits that users run on their own work: a market, a backend.
+
+>>> from stackel.testing import check_game
+>>> from stackel.formulations.vehicular_twins import fig3
+>>> check_game(fig3())
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stackel import api, feasibility, response
+from stackel import backend as registry
+from stackel.backend import Backend
+from stackel.errors import NotConverged, Refusal, StackelError
+from stackel.game import Action, Game
+from stackel.run import Run, Status
+
+Array = np.ndarray
+
+TRIALS = 8
+"""Random profiles at which a market's formulas are compared."""
+
+
+def check_game(game: Game, *, seed: int = 0) -> None:
+    """Check that a market keeps the rules that every backend relies on.
+
+    Formulas run on symbols and on plain NumPy arrays alike, with the right shapes, with batch
+    axes in front; a follower's payoff and limits depend on its own action only through its own
+    row of ``y`` (the others' actions come through ``rivals``); derivatives agree with differences;
+    payoffs are finite inside the bounds; the limits can be met; an equilibrium of the followers
+    exists in the middle of the leaders' range.
+
+    Args:
+        game: the market.
+        seed: of the random profiles.
+
+    Raises:
+        GameError: a formula that does not differentiate or run, infeasible limits, ...
+        AssertionError: a rule that is broken, and how to mend it.
+    """
+    for action, method in (
+        (game.leader_action, "leader_action"),
+        (game.follower_action, "follower_action"),
+    ):
+        _expect(isinstance(action, Action), f"{method} returns {action!r}; return an Action")
+    feasibility.check(game)
+    rng = np.random.default_rng(seed)
+    for _ in range(TRIALS):
+        x, y, rivals = _profile(game, rng), _answer(game, rng), _answer(game, rng)
+        _check_plain(game, x, y, rivals)
+        _check_rows(game, x, y, rivals, rng)
+        _check_slopes(game, x, y, rivals, rng)
+    _check_batches(game, rng)
+    settled = response.settle(game, response.middle(*game.leader_bounds))
+    _expect(
+        bool(settled.converged),
+        "the followers cannot be settled in the middle of the leaders' range; are their payoffs "
+        "concave in their own action, and is there an equilibrium?",
+    )
+
+
+def _expect(good: bool, otherwise: str) -> None:
+    if not good:
+        raise AssertionError(otherwise)
+
+
+def _inside(low: Array, high: Array, rng: np.random.Generator) -> Array:
+    centre = response.middle(low, high)
+    low = np.where(np.isfinite(low), low, centre - 1.0)
+    high = np.where(np.isfinite(high), high, centre + 1.0)
+    return low + (high - low) * rng.uniform(0.2, 0.8, low.shape)
+
+
+def _profile(game: Game, rng: np.random.Generator) -> Array:
+    return _inside(*game.leader_bounds, rng)
+
+
+def _answer(game: Game, rng: np.random.Generator) -> Array:
+    return _inside(*game.follower_bounds, rng)
+
+
+def _formulas(game: Game, x: Array, y: Array, rivals: Array) -> dict[str, Array]:
+    """Every formula on plain arrays."""
+    name = type(game).__name__
+    out = {
+        f"{name}.follower_payoff": game.follower_payoff(y, rivals, x),
+        f"{name}.leader_payoff": game.leader_payoff(x, y),
+    }
+    limits = {
+        "follower_limits": game.follower_limits(y, rivals, x),
+        "shared_limits": game.shared_limits(y, x),
+        "leader_limits": game.leader_limits(x, y),
+    }
+    for formula, values in limits.items():
+        out |= {f"{name}.{formula}[{key!r}]": value for key, value in values.items()}
+    return {key: np.asarray(value, dtype=float) for key, value in out.items()}
+
+
+def _check_plain(game: Game, x: Array, y: Array, rivals: Array) -> None:
+    """On NumPy arrays the formulas must say what their traced twins say."""
+    values = _formulas(game, x, y, rivals)
+    name = type(game).__name__
+    traced = {
+        f"{name}.follower_payoff": game.calculus.follower_payoffs(y, rivals, x)[:, None],
+        f"{name}.leader_payoff": game.calculus.leader_values(x, y)[0][None],
+    }
+    for formula, twin in traced.items():
+        _expect(
+            np.isfinite(twin).all(),
+            f"{formula} is not finite at leader actions {x.tolist()}, follower actions "
+            f"{y.tolist()}, inside the bounds; narrow the bounds or mend the formula",
+        )
+        _expect(
+            np.allclose(np.broadcast_to(values[formula], twin.shape), twin, rtol=1e-10, atol=1e-12),
+            f"{formula} gives one value on NumPy arrays and another on symbols; does it change "
+            "its data, or draw random numbers?",
+        )
+
+
+def _check_rows(
+    game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator
+) -> None:
+    """Another follower's row of y must not matter: it must come through rivals."""
+    other = _answer(game, rng)
+    for i in range(min(len(y), 3)):
+        mixed = other.copy()
+        mixed[i] = y[i]
+        before = game.calculus.follower_payoffs(y, rivals, x)[i]
+        after = game.calculus.follower_payoffs(mixed, rivals, x)[i]
+        _expect(
+            np.isclose(before, after, rtol=1e-9, atol=1e-12),
+            f"{type(game).__name__}.follower_payoff of follower {i} changes with another "
+            "follower's row of y; take the others' actions from rivals, as in over_followers("
+            "rivals) - rivals",
+        )
+        lam, mu = game.calculus.zeros(())
+        rows = [game.calculus.system(a, rivals, x, lam, mu)[1][i] for a in (y, mixed)]
+        _expect(
+            np.allclose(*rows, rtol=1e-9, atol=1e-12),
+            f"{type(game).__name__}.follower_limits of follower {i} change with another "
+            "follower's row of y; take the others' actions from rivals, or state a shared limit",
+        )
+
+
+def _check_slopes(
+    game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator
+) -> None:
+    """The traced derivative against a central difference, along a random direction."""
+    direction = rng.normal(size=y.shape)
+    step = 1e-6 * (1 + np.abs(y).max())
+    ahead, behind = (
+        game.calculus.follower_payoffs(y + s * step * direction, rivals, x) for s in (1, -1)
+    )
+    lam, mu = game.calculus.zeros(())
+    slope = -(game.calculus.system(y, rivals, x, lam, mu)[0] * direction).sum(-1)
+    difference = (ahead - behind) / (2 * step)
+    scale = np.abs(slope).max() + np.abs(ahead).max() + 1e-12
+    _expect(
+        bool((np.abs(difference - slope) <= 1e-4 * scale).all()),
+        f"{type(game).__name__}.follower_payoff: its derivative {slope} differs from its "
+        f"differences {difference}; is the formula smooth?",
+    )
+
+
+def _check_batches(game: Game, rng: np.random.Generator) -> None:
+    """Batch axes in front must change nothing."""
+    some = [(_profile(game, rng), _answer(game, rng), _answer(game, rng)) for _ in range(3)]
+    x, y, rivals = (np.stack(part) for part in zip(*some, strict=True))
+    together = _formulas(game, x, y, rivals)
+    for k, one in enumerate(some):
+        for formula, value in _formulas(game, *one).items():
+            batch = np.broadcast_to(together[formula], (3, *together[formula].shape[-2:]))[k]
+            _expect(
+                np.allclose(batch, value, rtol=1e-10, atol=1e-12),
+                f"{formula} changes when batch axes go in front; count axes from the end "
+                "(axis=-1 leaders, axis=-2 followers) and keep sums with keepdims=True",
+            )
+
+
+def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
+    """Check that a backend keeps its side of the contract on a game.
+
+    It states its reasons in sentences; it does not change the game; it returns a finite profile of
+    the right shape within the bounds; it converges to a point that the core certifies (or
+    refuses); it records history; it stops when its time is up and keeps its point; the same seed
+    gives the same answer.
+
+    Args:
+        backend: a backend or a registered name.
+        game: a market to try it on.
+        seed: of the run.
+
+    Raises:
+        AssertionError: a rule that is broken.
+    """
+    one = registry.make(backend, {})
+    reasons = one.accepts(game)
+    _expect(
+        isinstance(reasons, list) and all(isinstance(r, str) and r for r in reasons),
+        f"{one.name}.accepts returns {reasons!r}; return a list of sentences, empty if it can",
+    )
+    if reasons:
+        try:
+            api.solve(game, one)
+        except Refusal as refusal:
+            _expect(refusal.reasons == reasons, "the refusal must give the reasons of accepts")
+            return
+        raise AssertionError(f"{one.name} states reasons against the game and solves it")
+    data = {k: np.array(v) for k, v in vars(game).items() if isinstance(v, np.ndarray)}
+    answers = []
+    for _ in range(2):
+        run = Run(seed=seed)
+        try:
+            point = one.solve(game, run)
+        except Refusal as refusal:  # a condition that shows only at the answer
+            _expect(bool(refusal.reasons), f"{one.name} refuses at its answer without a reason")
+            return
+        answers.append(point)
+        x, y = np.asarray(point.x), np.asarray(point.y)
+        _expect(x.shape == game.leader_shape, f"x has shape {x.shape}, not {game.leader_shape}")
+        _expect(y.shape == game.follower_shape, f"y has shape {y.shape}, not {game.follower_shape}")
+        for what, value, (low, high) in (
+            ("x", x, game.leader_bounds),
+            ("y", y, game.follower_bounds),
+        ):
+            slack = 1e-9 * (1 + np.abs(value))
+            inside = np.isfinite(value) & (value >= low - slack) & (value <= high + slack)
+            _expect(bool(inside.all()), f"{what} is not finite or leaves its bounds: {value}")
+        _expect(isinstance(point.status, Status), f"status is {point.status!r}; return a Status")
+        _expect(len(run.history) > 0, "no history: call run.step once an iteration")
+    for name, before in data.items():
+        _expect(np.array_equal(before, vars(game)[name]), f"{one.name} changes the game's {name}")
+    _expect(
+        np.array_equal(answers[0].x, answers[1].x) and np.array_equal(answers[0].y, answers[1].y),
+        f"{one.name} gives two answers for one seed; draw random numbers from run.rng only",
+    )
+    eq = api.solve(game, one, seed=seed, throw=False)
+    _expect(
+        eq.status is not Status.CONVERGED or eq.is_equilibrium,
+        f"{one.name} says converged, but its point is {eq.certificate}",
+    )
+    _check_stopping(one, game)
+
+
+def _check_stopping(backend: Backend, game: Game) -> None:
+    try:
+        eq = api.solve(game, backend, time_limit=1e-9, throw=False, certificate=False)
+    except NotConverged as error:
+        eq = error.result
+    except StackelError as error:
+        raise AssertionError(f"{backend.name} with no time left raises {error!r}") from error
+    _expect(
+        eq.status in (Status.TIME_LIMIT, Status.CONVERGED),
+        f"{backend.name} with no time left ends as {eq.status.name}; call run.step or run.check "
+        "in every loop and let stackel.run.Stop pass",
+    )
