@@ -17,7 +17,7 @@ Where the printed equations cannot be meant as they stand, this file holds:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import networkx as nx
@@ -99,8 +99,8 @@ class VehicularTwins(Game):
     payment_scale: float = 1.0
     utility_scale: float = 1.0
     bandwidth_cap: float | None = None
-    twin_size: Follower | None = None
-    max_delay: Follower | None = None
+    twin_size: Follower = None
+    max_delay: Follower = None
     cycles: Follower = 5e9
     arrival_rate: Leader = 450.0
     service_rate: Leader = 500.0
@@ -151,14 +151,10 @@ class VehicularTwins(Game):
         return self.utility_scale * self.pairing(x) * over_followers(y) * (x - self.unit_cost)
 
     def validate(self) -> None:
-        for name in ("satisfaction", "sensitivity", "unit_cost", "cycles", "clock_rate"):
-            self.reject(name, getattr(self, name) <= 0, "a positive number")
-        for name in ("arrival_rate", "service_rate"):
-            self.reject(name, getattr(self, name) <= 0, "a positive rate [1/s]")
-        for name in ("price_cap", "payment_scale", "utility_scale"):
-            self.reject(name, getattr(self, name) <= 0, "a positive number")
-        if self.bandwidth_cap is not None:
-            self.reject("bandwidth_cap", self.bandwidth_cap <= 0, "a positive bandwidth or None")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name not in ("ties", "radio") and value is not None:
+                self.reject(f.name, np.asarray(value) <= 0, "a positive number")
         self.reject(
             "unit_cost",
             self.unit_cost > self.price_cap,
@@ -176,8 +172,6 @@ class VehicularTwins(Game):
             self._check_delay()
 
     def _check_delay(self) -> None:
-        for name in ("twin_size", "max_delay"):
-            self.reject(name, getattr(self, name) <= 0, "a positive number")
         unstable = self.arrival_rate >= self.service_rate
         if unstable.any():
             j = int(np.argwhere(unstable)[0][1])
@@ -245,7 +239,7 @@ def _check_ties(ties: Any) -> None:
 Scale = Literal["published", "literal"]
 
 
-def _scales(scale: str) -> dict[str, float]:
+def _scales(scale: str) -> dict[str, Any]:
     if scale not in SCALES:
         raise OptionError(f"unknown scale {scale!r}; expected one of {', '.join(SCALES)}")
     payment, utility = SCALES[scale]
@@ -382,7 +376,7 @@ def on_graph(
 
     if graph.number_of_nodes() == 0:
         raise GameError("on_graph: the graph has no nodes; expected one for each follower")
-    ties = nx.to_scipy_sparse_array(graph, weight="weight", dtype=float, format="csr")
+    ties: Any = nx.to_scipy_sparse_array(graph, weight="weight", format="csr").astype(float)
     if influence is not None:
         if not influence >= 0:
             raise GameError(f"on_graph(influence={influence!r}): expected a number of at least 0")

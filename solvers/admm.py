@@ -190,7 +190,7 @@ class ADMM(Backend):
         inner_tolerance: primal and dual residual to reach, relative to 1 + max |y|.
         max_inner: most inner iterations.
         argmax_steps: most Newton steps on one augmented argmax.
-        tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
+        leader_tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
         max_sweeps: most rounds of best prices in turn.
         points: trial actions on each leader's line.
     """
@@ -199,14 +199,14 @@ class ADMM(Backend):
     inner_tolerance: float = 1e-10
     max_inner: int = 3000
     argmax_steps: int = 6
-    tolerance: float = 1e-8
+    leader_tolerance: float = 1e-8
     max_sweeps: int = 30
     points: int = 33
 
     name: ClassVar[str] = "admm"
 
     def __post_init__(self) -> None:
-        for option in ("penalty", "inner_tolerance", "tolerance"):
+        for option in ("penalty", "inner_tolerance", "leader_tolerance"):
             value = getattr(self, option)
             check_range(option, value, "a positive number", value > 0)
         for option, least in (("max_inner", 1), ("argmax_steps", 1), ("max_sweeps", 0)):
@@ -231,11 +231,9 @@ class ADMM(Backend):
             lowest = np.linalg.eigvalsh((H + np.swapaxes(H, -1, -2)) / 2)[0].min(-1)
             if (lowest < -1e-9 * np.abs(H).max()).any():
                 i = int(lowest.argmin())
-                return [
-                    f"follower_payoff is not concave in follower {i}'s own action (curvature "
-                    f"{-lowest[i]:.3g} at {y[0, i].round(4).tolist()}): the augmented argmax of "
-                    "ADMM needs it to be"
-                ]
+                where = f"curvature {-lowest[i]:.3g} at {y[0, i].round(4).tolist()}"
+                why = f"follower_payoff is not concave in follower {i}'s own action ({where})"
+                return [f"{why}: the augmented argmax of ADMM needs it to be"]
         return []
 
     def solve(self, game: Game, run: Run) -> Point:
@@ -243,7 +241,7 @@ class ADMM(Backend):
         found = find(
             followers,
             run,
-            tolerance=self.tolerance,
+            tolerance=self.leader_tolerance,
             max_sweeps=self.max_sweeps,
             points=self.points,
             survey=True,
@@ -257,6 +255,4 @@ class ADMM(Backend):
             "sweeps": found.sweeps,
         }
         best = final if final.residual <= at.residual else at
-        return Point(
-            found.x, best.y, found.status, multipliers(game, best), stats, found.detail
-        )
+        return Point(found.x, best.y, found.status, multipliers(game, best), stats, found.detail)

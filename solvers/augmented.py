@@ -56,12 +56,8 @@ class Box:
     def room(self, y: Array, move: Array) -> Array:
         """The longest step (..., I) that stays off the bounds where formulas blow up."""
         with np.errstate(all="ignore"):
-            down = np.where(
-                self.open_low & (move < 0), TO_THE_EDGE * (self.low - y) / move, np.inf
-            )
-            up = np.where(
-                self.open_high & (move > 0), TO_THE_EDGE * (self.high - y) / move, np.inf
-            )
+            down = np.where(self.open_low & (move < 0), TO_THE_EDGE * (self.low - y) / move, np.inf)
+            up = np.where(self.open_high & (move > 0), TO_THE_EDGE * (self.high - y) / move, np.inf)
         return np.minimum(1.0, np.minimum(down, up).min(-1))
 
 
@@ -96,7 +92,7 @@ class Augmented:
         H, C = calculus.own_blocks(y, rivals, x, lam, mu)
         h = own_diagonal(H)
         self.rho = kappa[:, None, None] / squared(C, h)
-        B, I, n = y.shape  # noqa: E741
+        B, I, n = y.shape
         self.no_mu = np.zeros((B, calculus.k))
         self.proximal = (tau[:, None, None] * h)[..., None] * np.eye(n)
         self.sigma = self.no_mu

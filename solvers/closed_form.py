@@ -67,17 +67,19 @@ class ClosedForm(Backend):
     """Affine followers, ratio payoffs: exact best decisions, iterated to a fixed point.
 
     Attributes:
-        tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
+        leader_tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
         max_sweeps: most rounds of best decisions in turn.
     """
 
-    tolerance: float = 1e-13
+    leader_tolerance: float = 1e-13
     max_sweeps: int = 500
 
     name: ClassVar[str] = "closed-form"
 
     def __post_init__(self) -> None:
-        check_range("tolerance", self.tolerance, "a positive number", self.tolerance > 0)
+        check_range(
+            "leader_tolerance", self.leader_tolerance, "positive", self.leader_tolerance > 0
+        )
         check_range("max_sweeps", self.max_sweeps, "at least 1", self.max_sweeps >= 1)
 
     def accepts(self, game: Game) -> list[str]:
@@ -121,11 +123,10 @@ class ClosedForm(Backend):
             payoff = game.calculus.leader_values(x, y)[0]
             name = game.leader_action.name
             run.step(x, y, stage="outer", change=change, **{name: x.ravel(), "payoff": payoff})
-            if change <= self.tolerance * (1 + np.abs(x).max()):
+            if change <= self.leader_tolerance * (1 + np.abs(x).max()):
                 status = Status.CONVERGED
                 break
         _check_slack(game, x, y)
-        lam, mu = game.calculus.zeros(())
         multipliers: dict[str, Array] = {}
         for name, e in game.calculus.own_limits.items():
             multipliers[name] = np.zeros(e.shape)

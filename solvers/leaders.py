@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel import complementarity
-from stackel.deviations import payoffs_alone, search_lines, search_range
+from stackel.deviations import Oracle, payoffs_alone, search_lines, search_range
 from stackel.game import Game
 from stackel.response import Anticipation, Response, middle
 from stackel.run import Run, Status
@@ -53,7 +53,8 @@ class Followers(ABC):
         if self.anticipation == "none":
             return at
         own = self.reply(x, at.y, None)
-        return Response(own.y, at.lam, at.mu, own.residual.max(-1), own.converged.all(-1))
+        good = np.asarray(own.converged.all(-1))
+        return Response(own.y, at.lam, at.mu, own.residual.max(-1), good)
 
     def slopes(self, x: Array, at: Response) -> Array:
         """Each leader's total derivative by its own decisions (B, d, J), by central differences."""
@@ -246,7 +247,7 @@ def _survey(
     return found.action, at
 
 
-def _oracle(followers: Followers, run: Run, at: Response):  # noqa: ANN202 - deviations.Oracle
+def _oracle(followers: Followers, run: Run, at: Response) -> Oracle:
     def answer(trials: Array) -> tuple[Array, Array]:
         run.check()
         held = at[np.zeros(len(trials), dtype=int)]

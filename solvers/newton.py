@@ -48,19 +48,21 @@ class Newton(Backend):
     """Semismooth Newton for followers and leaders.
 
     Attributes:
-        tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
+        leader_tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
         max_sweeps: most rounds of best actions in turn, where Newton's method fails on a kink.
         points: trial actions on each leader's line in such a round.
     """
 
-    tolerance: float = 1e-10
+    leader_tolerance: float = 1e-10
     max_sweeps: int = 60
     points: int = 65
 
     name: ClassVar[str] = "newton"
 
     def __post_init__(self) -> None:
-        check_range("tolerance", self.tolerance, "a positive number", self.tolerance > 0)
+        check_range(
+            "leader_tolerance", self.leader_tolerance, "positive", self.leader_tolerance > 0
+        )
         check_range("max_sweeps", self.max_sweeps, "a number of at least 0", self.max_sweeps >= 0)
         check_range("points", self.points, "at least 5", self.points >= 5)
 
@@ -73,7 +75,7 @@ class Newton(Backend):
         found = find(
             followers,
             run,
-            tolerance=self.tolerance,
+            tolerance=self.leader_tolerance,
             max_sweeps=self.max_sweeps,
             points=self.points,
             survey=False,

@@ -21,6 +21,8 @@ try:
 except _PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
+# The imports come last: they need the path.
+# ruff: noqa: E402
 from stackel.api import backends, solve
 from stackel.backend import Backend
 from stackel.certificate import Certificate, Deviation, certify

@@ -6,15 +6,14 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from stackel import backend as registry
 from stackel import feasibility, response
 from stackel.backend import Backend
-from stackel.certificate import TOLERANCE, certify
+from stackel.certificate import TOLERANCE
 from stackel.deviations import search_range
 from stackel.equilibrium import Equilibrium
 from stackel.errors import NotConverged, OptionError, Refusal, StackelError
@@ -22,6 +21,9 @@ from stackel.game import Game
 from stackel.progress import progress as progress_line
 from stackel.response import Anticipation
 from stackel.run import Callback, Point, Run, Status, Stop
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray
 
@@ -86,10 +88,12 @@ def solve(
                 f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name "
                 "the backend"
             )
-        candidates = [registry.find(n)() for n in registry.BUILT_IN if not registry.reasons(n, game)]
+        candidates = [
+            registry.find(n)() for n in registry.BUILT_IN if not registry.reasons(n, game)
+        ]
         if not candidates:
-            why = [f"{n}: {r}" for n in registry.names() for r in registry.reasons(n, game)]
-            raise Refusal("auto", str(game), why)
+            each = [f"{n}: {r}" for n in registry.names() for r in registry.reasons(n, game)]
+            raise Refusal("auto", str(game), each)
     else:
         candidates = [_accepted(registry.make(backend, options), game)]
 
@@ -138,6 +142,8 @@ def backends(game: Game) -> pd.DataFrame:
     Raises:
         GameError: the market itself cannot be.
     """
+    import pandas as pd  # slow to import, and few calls need it
+
     feasibility.check(game)
     rows = []
     for name in registry.names():
@@ -203,15 +209,20 @@ def _solve_one(
         point = _guarded(game, backend, run)
         eq = _answer(game, backend, run, point, attempt)
         if certificate and point.status is not Status.INTERRUPTED:
-            eq = eq.certify(tolerance=tolerance)
+            try:
+                eq = eq.certify(tolerance=tolerance)
+            except KeyboardInterrupt:
+                detail = "interrupted while the point was being certified"
+                eq = replace(eq, status=Status.INTERRUPTED, detail=detail)
         best = eq if best is None or _better(eq, best) else best
-        stopped = point.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED)
+        stopped = eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED)
         move = None if eq.certificate is None else eq.certificate.deviation
         if stopped or eq.is_equilibrium or move is None or move.player != "leader":
             break
-        if any(_same(game, eq.leader_actions, old) for old in seen):
-            first = next(k for k, old in enumerate(seen) if _same(game, eq.leader_actions, old))
-            best = _cycle(best, [*seen[first:], eq.leader_actions])
+        before = [k for k, old in enumerate(seen) if _same(game, eq.leader_actions, old)]
+        if before:  # back where it was: a cycle, unless the backend never left
+            if before[0] < len(seen) - 1:
+                best = _cycle(best, [*seen[before[0] :], eq.leader_actions])
             break
         seen.append(eq.leader_actions)
         run.start = np.array(eq.leader_actions)

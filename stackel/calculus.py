@@ -44,7 +44,7 @@ class Calculus:
 
     def __init__(self, game: Game) -> None:
         self.game = game
-        I, n = game.follower_shape  # noqa: E741
+        I, n = game.follower_shape
         self.Y = symbol("y", (I, n))
         self.R = symbol("rivals", (I, n))
         self.X = symbol("x", game.leader_shape)
@@ -103,9 +103,9 @@ class Calculus:
             raise GameError(f'{name} returns {type(value).__name__}; expected {{"name": array}}')
         out = {key: lift(v) for key, v in value.items()}
         for key, node in out.items():
-            if (rows or node.shape[0]) != node.shape[0] or (
-                columns or node.shape[1]
-            ) != node.shape[1]:
+            if (rows or node.shape[0]) != node.shape[0] or (columns or node.shape[1]) != node.shape[
+                1
+            ]:
                 expected = f"({rows or 'm'}, {columns or 'm'})"
                 raise GameError(f"{name}[{key!r}] has shape {node.shape}; expected {expected}")
         return out
@@ -134,7 +134,7 @@ class Calculus:
         if along is None:
             return compile_program(inputs, outputs)
         direction = symbol("direction", along[0].shape)
-        moved = directional(outputs, {s: direction for s in along})
+        moved = directional(outputs, dict.fromkeys(along, direction))
         return compile_program([*inputs, direction], moved)
 
     @cached_property
@@ -165,7 +165,7 @@ class Calculus:
 
     def _split(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array, Array]:
         """(field or its derivative, own limits', shared limits'), batch axes made explicit."""
-        I, n = self.game.follower_shape  # noqa: E741
+        I, n = self.game.follower_shape
         field = np.broadcast_to(values[0], (*batch, I, n))
         c = (
             np.broadcast_to(values[1], (*batch, I, self.m))
@@ -281,5 +281,3 @@ class Calculus:
     def zeros(self, batch: tuple[int, ...]) -> tuple[Array, Array]:
         """Multipliers of nothing: lam (*batch, I, m) and mu (*batch, k)."""
         return np.zeros((*batch, self.game.n_followers, self.m)), np.zeros((*batch, self.k))
-
-

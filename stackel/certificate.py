@@ -135,7 +135,9 @@ class Certificate:
 
     def __str__(self) -> str:
         if self.verdict == "refuted":
-            why = str(self.deviation) if self.deviation else f"limits broken by {self.violation:.3g}"
+            why = (
+                str(self.deviation) if self.deviation else f"limits broken by {self.violation:.3g}"
+            )
             return f"refuted: {why}"
         return (
             f"{self.verdict}: no follower gains more than {self.follower_gap:.2g}, "
@@ -237,7 +239,7 @@ def _follower_side(
     best = response.reply(game, x, y)
     reached = game.calculus.follower_payoffs(best.y, y, x)
     exact, modulus = OwnStructure(game.calculus).concavity(y, x)
-    exact = exact and not game.calculus.k or (exact and _affine_shared(game))
+    exact = (exact and not game.calculus.k) or (exact and _affine_shared(game))
     slack = _slack(game, x, y, best, modulus) if exact else np.zeros(len(now))
     action = best.y
     if not best.converged.all():
@@ -281,9 +283,7 @@ def _slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Ar
     return np.where(modulus > 0, bound + complementary, 0.0)
 
 
-def _sample(
-    game: Game, x: Array, y: Array, action: Array, reached: Array
-) -> tuple[Array, Array]:
+def _sample(game: Game, x: Array, y: Array, action: Array, reached: Array) -> tuple[Array, Array]:
     """Improve replies by trial actions; row i of a payoff needs row i of the action only."""
     rng = np.random.default_rng(0)
     low, high = game.follower_bounds
@@ -368,7 +368,7 @@ def _violations(game: Game, x: Array, y: Array) -> tuple[dict[str, float], float
     flat_y, flat_lam = system.flat(batch[0], lam, mu)
     with np.errstate(all="ignore"):
         _, c = system.values(flat_y, flat_lam)
-        h, s, w = system.scales(flat_y, flat_lam)
+        _, s, w = system.scales(flat_y, flat_lam)
     own = c[0, : game.n_followers * calculus.m].reshape(game.n_followers, calculus.m)
     for name, raw_column in zip(calculus.limit_names, own.T, strict=True):
         out[name] = max(out.get(name, 0.0), float(np.maximum(raw_column, 0.0).max()))

@@ -12,9 +12,9 @@ h and s fixed within a step: only then is the Newton direction one of descent, w
 limits such as a delay, with 1/y in them, converge from anywhere.
 
 Where active sets contradict each other on the way (every action of a follower at a bound, and a
-limit that asks them to move), the kinks are smoothed, max(0, z) ~ (z + sqrt(z^2 + 4 tau^2)) / 2, and
-tau is driven to zero (Chen, Harker, Kanzow, Smale: e.g. Kanzow, SIAM J. Matrix Anal. Appl. 17,
-1996). Both are the same code: tau = 0 is the active-set method.
+limit that asks them to move), the kinks are smoothed, max(0, z) ~ (z + sqrt(z^2 + 4 tau^2)) / 2,
+and tau is driven to zero (Chen, Harker, Kanzow, Smale: e.g. Kanzow, SIAM J. Matrix Anal. Appl.
+17, 1996). Both are the same code: tau = 0 is the active-set method.
 """
 
 from __future__ import annotations
@@ -174,9 +174,7 @@ def solve(
     size = 1.0 + float(np.abs(retry.y).max(initial=0.0))
     for tau in (*SMOOTHING, 0.0):
         goal = tolerance if tau == 0 else 0.1 * tau
-        retry = _iterate(
-            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size
-        )
+        retry = _iterate(part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size)
     better = retry.residual < out.residual[failed]
     for name in ("y", "lam"):
         new, old = getattr(retry, name), getattr(out, name)
@@ -204,7 +202,7 @@ def _iterate(
     stalled = np.zeros(groups[0], dtype=int)
     iteration = 0
     with np.errstate(all="ignore"):
-        for iteration in range(max_iterations + 1):  # noqa: B007 - reported below
+        for iteration in range(max_iterations + 1):
             part = system.at(live)
             yl, ll = y[live], lam[live]
             scales, values = part.scales(yl, ll), part.values(yl, ll)
@@ -227,9 +225,7 @@ def _iterate(
                 scales = (scales[0][go], scales[1][go], scales[2][go])
                 state = (state[0][go], state[1][go], state[2][go], state[3][go])
                 open_groups, live = open_groups[go], live[go]
-            y[live], lam[live] = _newton_step(
-                part, yl, ll, values, scales, state, open_groups, tau
-            )
+            y[live], lam[live] = _newton_step(part, yl, ll, values, scales, state, open_groups, tau)
     aim = 1.0 + np.abs(y).max(-1, initial=0.0)
     return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
 

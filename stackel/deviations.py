@@ -140,7 +140,7 @@ def _evaluate(
 
 
 def _peaks(values: Array, count: int) -> Array:
-    """Indices (count, J) of the highest local maxima of each column, repeated if there are fewer."""
+    """Indices (count, J) of each column's highest local maxima, repeated if there are fewer."""
     padded = np.pad(values, ((1, 1), (0, 0)), constant_values=-np.inf)
     peak = (values >= padded[:-2]) & (values >= padded[2:])
     ranked = np.where(peak, values, -np.inf)

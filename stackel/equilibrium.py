@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from stackel.certificate import TOLERANCE, Certificate, certify
 from stackel.game import Game
@@ -17,6 +16,7 @@ from stackel.response import Anticipation
 from stackel.run import Status
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Array = np.ndarray
@@ -80,6 +80,8 @@ class Equilibrium:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an iteration; array entries become one column for each player."""
+        import pandas as pd  # slow to import, and few calls need it
+
         rows = []
         for record in self.records:
             row: dict[str, Any] = {}
@@ -106,15 +108,17 @@ class Equilibrium:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a player: actions, payoff, gap, multipliers."""
-        return pd.DataFrame(
-            [*_rows(self, "leader"), *_rows(self, "follower")]
-        ).set_index(["player", "index"])
+        import pandas as pd
+
+        return pd.DataFrame([*_rows(self, "leader"), *_rows(self, "follower")]).set_index(
+            ["player", "index"]
+        )
 
     def summary(self) -> str:
         """The answer as text, for a terminal."""
+        seconds = self.stats.get("seconds", float("nan"))
         lines = [
-            f"{self.game} by {self.backend}: {self.status.name.lower()} "
-            f"in {self.stats.get('seconds', float('nan')):.3g} s",
+            f"{self.game} by {self.backend}: {self.status.name.lower()} in {seconds:.3g} s",
             "",
             self.to_frame().to_string(float_format=lambda v: f"{v:.6g}", na_rep=""),
             "",

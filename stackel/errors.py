@@ -29,7 +29,7 @@ class NoEquilibriumError(GameError):
     """The followers have no equilibrium to settle at, known before any iteration."""
 
 
-class Refusal(StackelError):  # noqa: N818 - a refusal is the field's and our word for it
+class Refusal(StackelError):
     """A backend declines a game.
 
     Attributes:
@@ -54,7 +54,7 @@ class Refusal(StackelError):  # noqa: N818 - a refusal is the field's and our wo
         return type(self), (self.backend, self.game, self.reasons, self.alternatives)
 
 
-class NotConverged(StackelError):  # noqa: N818 - named after its status
+class NotConverged(StackelError):
     """The answer is not an equilibrium within tolerance; ``result`` carries what was computed.
 
     Attributes:

@@ -10,6 +10,7 @@ this case.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
@@ -96,6 +97,7 @@ def _largest(matrix: Array | None, linear: _Linear, size: int) -> float:
     if matrix is not None:
         return float(np.abs(np.linalg.eigvals(matrix)).max(initial=0.0))
     operator = LinearOperator((size, size), matvec=linear.replies, dtype=float)
+    found: Any
     try:
         start = np.ones(size)
         found = eigs(operator, k=1, v0=start, tol=1e-6, maxiter=300, return_eigenvectors=False)
@@ -126,6 +128,7 @@ def _smallest(game: Game, linear: _Linear, size: int) -> float:
         return (linear.times(v.ravel()) + back.ravel()) / 2
 
     operator = LinearOperator((size, size), matvec=symmetric, dtype=float)
+    found: Any
     try:
         start = np.ones(size)
         found = eigsh(
@@ -137,7 +140,7 @@ def _smallest(game: Game, linear: _Linear, size: int) -> float:
 
 
 def _reply_matrix(linear: _Linear, J: Array) -> Array:
-    I, n = linear.shape  # noqa: E741
+    I, n = linear.shape
     rest = J.reshape(I, n, -1).copy()
     for i in range(I):
         rest[i, :, i * n : (i + 1) * n] = 0.0

@@ -86,7 +86,7 @@ class Expression:
         return matmul(other, self)
 
     @property
-    def mT(self) -> Expression:  # noqa: N802 - the array API's name
+    def mT(self) -> Expression:
         return transpose(self)
 
     def swapaxes(self, first: int, second: int) -> Expression:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from scipy.optimize import minimize
 
 from stackel import response
 from stackel.errors import GameError, InfeasibleError, NoEquilibriumError
@@ -57,11 +58,13 @@ def check(game: Game) -> None:
 def _check_limits(game: Game, x: Array, y: Array) -> None:
     if response.settle(game, x).converged:
         return
+    from scipy.optimize import minimize
+
     calculus = game.calculus
     low, high = game.follower_bounds
     open_low, open_high = (e.ravel() for e in response.edges(game, x))
 
-    def broken(flat: Array) -> tuple[float, Array]:
+    def broken(flat: Any) -> tuple[float, Any]:
         profile = flat.reshape(y.shape)
         lam, mu = calculus.zeros(())
         base, own, shared = calculus.system(profile, profile, x, lam, mu)
@@ -80,8 +83,9 @@ def _check_limits(game: Game, x: Array, y: Array) -> None:
             strict=True,
         )
     )
-    options = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10}
-    found = minimize(broken, y.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    start: Any = y.ravel()
+    options: Any = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10}
+    found = minimize(broken, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     lam, mu = calculus.zeros(())
     profile = found.x.reshape(y.shape)
     _, own, shared = calculus.system(profile, profile, x, lam, mu)

@@ -76,7 +76,7 @@ class Game:
         for f in fields(self):
             value = getattr(self, f.name)
             where = f"{type(self).__name__}.{f.name}"
-            grid = _grid_of(hints[f.name])
+            grid = grids.grid_of(hints[f.name])
             if f.name in ("followers", "leaders") and grid is None:
                 found = {f.name: _count(value, where)}
             elif value is None or grid is None:
@@ -194,7 +194,7 @@ class Game:
         if not bad.any():
             return
         value = np.asarray(getattr(self, field), dtype=float)
-        grid = _grid_of(get_type_hints(type(self), include_extras=True)[field])
+        grid = grids.grid_of(get_type_hints(type(self), include_extras=True)[field])
         index = tuple(int(k) for k in np.argwhere(np.broadcast_to(bad, value.shape))[0])
         names = () if grid is None else (grid.rows, grid.columns)
         place = [f"{p.rstrip('s')} {k}" for p, k in zip(names, index, strict=False) if p]
@@ -227,15 +227,6 @@ class Game:
             f"{type(self).__name__} ({count(self.n_followers, 'follower')}, "
             f"{count(self.n_leaders, 'leader')})"
         )
-
-
-def _grid_of(hint: Any) -> Grid | None:
-    """The grid in an annotation, also of ``Follower | None``."""
-    for part in (hint, *getattr(hint, "__args__", ())):
-        for extra in getattr(part, "__metadata__", ()):
-            if isinstance(extra, Grid):
-                return extra
-    return None
 
 
 def _number(value: Any, where: str) -> float:

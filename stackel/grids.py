@@ -37,6 +37,19 @@ Pairs = Annotated[Any, Grid("pairs", "followers", "leaders")]
 Peers = Annotated[Any, Grid("peers", "followers", "followers")]
 
 
+def grid_of(hint: Any) -> Grid | None:
+    """The grid that an annotation names, also of ``Follower | None``."""
+    for part in (hint, *getattr(hint, "__args__", ())):
+        for extra in getattr(part, "__metadata__", ()):
+            if isinstance(extra, Grid):
+                return extra
+    return None
+
+
+def _is_sparse(value: Any) -> bool:
+    return bool(sp.issparse(value))
+
+
 class SparseOperator:
     """A sparse (I, I) matrix that multiplies arrays with any batch axes in front."""
 
@@ -44,7 +57,7 @@ class SparseOperator:
     __array_ufunc__ = None
 
     def __init__(self, matrix: Any) -> None:
-        self.matrix = sp.csr_array(matrix, dtype=float)
+        self.matrix: Any = sp.csr_array(matrix, dtype=float)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,7 +65,7 @@ class SparseOperator:
         return rows, columns
 
     @property
-    def T(self) -> SparseOperator:  # noqa: N802 - NumPy's name
+    def T(self) -> SparseOperator:
         return SparseOperator(self.matrix.T)
 
     def toarray(self) -> np.ndarray:
@@ -83,8 +96,8 @@ def _as_matrix(value: Any, where: str) -> Any:
     if isinstance(value, nx.Graph):
         if value.number_of_nodes() == 0:
             raise GameError(f"{where} is an empty graph; expected one node for each follower")
-        return nx.to_scipy_sparse_array(value, weight="weight", dtype=float, format="csr")
-    if sp.issparse(value):
+        return nx.to_scipy_sparse_array(value, weight="weight", format="csr").astype(float)
+    if _is_sparse(value):
         return sp.csr_array(value, dtype=float)
     return _as_array(value, where)
 
@@ -100,7 +113,7 @@ def _as_array(value: Any, where: str) -> np.ndarray:
 
 
 def _reject_non_finite(array: Any, where: str) -> None:
-    values = array.data if sp.issparse(array) else array
+    values = array.data if _is_sparse(array) else array
     if not np.isfinite(values).all():
         bad = np.argwhere(~np.isfinite(values))[0]
         index = ", ".join(map(str, bad))
@@ -118,7 +131,7 @@ def read(value: Any, grid: Grid, where: str) -> tuple[Any, dict[str, int]]:
         followers and leaders that it fixes.
     """
     array = _as_matrix(value, where) if grid.name == "peers" else _as_array(value, where)
-    if sp.issparse(array) or array.dtype != object:
+    if _is_sparse(array) or array.dtype != object:
         _reject_non_finite(array, where)
     if array.ndim == 0:
         return array, {}
@@ -137,7 +150,7 @@ def read(value: Any, grid: Grid, where: str) -> tuple[Any, dict[str, int]]:
         expected = "(I, I), a row and a column for each follower, or a graph with I nodes"
         good = array.ndim == 2 and array.shape[0] == array.shape[1]
     if not good:
-        shape = np.shape(value) if not sp.issparse(value) else value.shape
+        shape = np.shape(value) if not _is_sparse(value) else value.shape
         raise GameError(f"{where} has shape {shape}; expected {expected}")
     sizes: dict[str, int] = {}
     for axis, players in ((0, grid.rows), (1, grid.columns)):
@@ -154,9 +167,9 @@ def place(array: Any, grid: Grid, sizes: dict[str, int]) -> Any:
     if array.ndim == 0:  # everybody is tied to everybody else by the same weight
         return np.full(shape, float(array)) - float(array) * np.eye(shape[0])
     size = shape[0]
-    filled = array.nnz if sp.issparse(array) else int(np.count_nonzero(array))
+    filled = array.nnz if _is_sparse(array) else int(np.count_nonzero(array))
     if size <= DENSE_UP_TO or filled > DENSE_FROM_FILL * size * size:
-        return array.toarray() if sp.issparse(array) else array
+        return array.toarray() if _is_sparse(array) else array
     return SparseOperator(array)
 
 
@@ -186,6 +199,6 @@ def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.n
             f"action {name!r}: low {lower[i, j]:g} exceeds high {upper[i, j]:g} at row {i}, "
             f"column {j}; expected low <= high"
         )
-    if np.isinf(lower).any() and (lower == math.inf).any() or (upper == -math.inf).any():
+    if (np.isinf(lower).any() and (lower == math.inf).any()) or (upper == -math.inf).any():
         raise GameError(f"action {name!r}: a bound is infinite on the wrong side")
     return lower, upper

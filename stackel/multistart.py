@@ -1,4 +1,4 @@
-"""Leaders with several decisions each: lines through the point, then local ascents from many starts.
+"""Leaders with several decisions each: lines through the point, then ascents from many starts.
 
 What this finds is a lower bound on a leader's gap, never a proof that there is none.
 """
@@ -6,7 +6,6 @@ What this finds is a lower bound on a leader's gap, never a proof that there is 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize
 
 from stackel import response
 from stackel.deviations import Oracle, Search, payoffs_alone, search_lines, search_range
@@ -115,6 +114,8 @@ def _ascend(
     box: tuple[Array, Array],
 ) -> tuple[Array, float, int]:
     """A bounded quasi-Newton ascent in leader j's decisions; the best feasible point it saw."""
+    from scipy.optimize import minimize
+
     best_action, best = np.array(start), -np.inf
     calls = 0
 

@@ -142,9 +142,11 @@ def compile_program(
         if node.op == "pow" and node.args[1].param.size == 1:
             exponent = float(node.args[1].param.item())
         statement = _statement(node, [name[a] for a in arguments], exponent)
-        for a in set(arguments):
-            if last_use.get(a) == i and a not in kept and name[a].startswith("t"):
-                free.append(name[a])
+        free.extend(
+            name[a]
+            for a in set(arguments)
+            if last_use.get(a) == i and a not in kept and name[a].startswith("t")
+        )
         if free:
             name[i] = free.pop()
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -45,10 +45,25 @@ class Response:
     converged: Array
     iterations: int = 0
 
-    def __getitem__(self, index: object) -> Response:
+    def __getitem__(self, index: Any) -> Response:
         """The response at some batch elements."""
-        parts = (self.y, self.lam, self.mu, self.residual, self.converged)
-        return Response(*(part[index] for part in parts), self.iterations)  # type: ignore[index]
+        return self.map(lambda array, core: array[index])
+
+    def map(self, change: Callable[[Array, tuple[int, ...]], Array]) -> Response:
+        """The response with every array changed, given its core shape."""
+        per_follower = self.residual.ndim > self.y.ndim - 2  # a best reply's, one each
+
+        def changed(array: Array, core: int) -> Array:
+            return change(array, array.shape[array.ndim - core :])
+
+        return Response(
+            changed(self.y, 2),
+            changed(self.lam, 2),
+            changed(self.mu, 1),
+            changed(self.residual, int(per_follower)),
+            changed(self.converged, int(per_follower)),
+            self.iterations,
+        )
 
 
 def check_anticipation(anticipation: str) -> None:
@@ -181,7 +196,7 @@ def respond(game: Game, x: Array, at: Response, anticipation: Anticipation) -> R
         return _broadcast(at, x.shape[:-2])
     own = reply(game, x, at.y, at)
     mu = np.broadcast_to(at.mu, (*x.shape[:-2], at.mu.shape[-1]))
-    residual, converged = own.residual.max(-1), own.converged.all(-1)
+    residual, converged = own.residual.max(-1), np.asarray(own.converged.all(-1))
     return Response(own.y, own.lam[..., : at.lam.shape[-1]], mu, residual, converged)
 
 
@@ -220,28 +235,23 @@ def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
     return dy.reshape(*batch, len(directions), *system.shape)
 
 
-def _map(response: Response, change: Callable[[Array, tuple[int, ...]], Array]) -> Response:
-    """The response with every array changed, given its core shape."""
-    per_follower = response.residual.ndim > response.y.ndim - 2  # a best reply's, one each
-    cores = {"y": 2, "lam": 2, "mu": 1, "residual": per_follower, "converged": per_follower}
-    arrays = (getattr(response, name) for name in cores)
-    changed = (
-        change(a, a.shape[a.ndim - core :]) for a, core in zip(arrays, cores.values(), strict=True)
-    )
-    return Response(*changed, response.iterations)
-
-
 def _broadcast(response: Response, batch: tuple[int, ...]) -> Response:
-    return _map(response, lambda array, core: np.broadcast_to(array, (*batch, *core)))
+    return response.map(lambda array, core: np.broadcast_to(array, (*batch, *core)))
 
 
 def _reshape(response: Response, batch: tuple[int, ...]) -> Response:
-    return _map(response, lambda array, core: array.reshape((*batch, *core)))
+    return response.map(lambda array, core: array.reshape((*batch, *core)))
 
 
 def _join(parts: list[Response]) -> Response:
-    arrays = (
-        np.concatenate([getattr(p, name) for p in parts])
-        for name in ("y", "lam", "mu", "residual", "converged")
+    def joined(name: str) -> Array:
+        return np.concatenate([getattr(p, name) for p in parts])
+
+    return Response(
+        joined("y"),
+        joined("lam"),
+        joined("mu"),
+        joined("residual"),
+        joined("converged"),
+        max(p.iterations for p in parts),
     )
-    return Response(*arrays, max(p.iterations for p in parts))

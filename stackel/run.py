@@ -28,7 +28,7 @@ class Status(Enum):
         return self.value
 
 
-class Stop(Exception):  # noqa: N818 - not an error: control flow between run and facade
+class Stop(Exception):
     """Raised by :meth:`Run.step` when the time is up; carries the status."""
 
     def __init__(self, status: Status) -> None:

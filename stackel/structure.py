@@ -189,7 +189,7 @@ class OwnStructure:
     def _definite(
         self, structure: Structure, sign: int, rivals: Array, x: Array
     ) -> tuple[bool, Array]:
-        I = len(rivals)  # noqa: E741
+        I = len(rivals)
         proved = not structure.other
         smallest = np.zeros(I)
         if structure.polynomial is not None:
@@ -223,5 +223,3 @@ class OwnStructure:
     @cached_property
     def constant_curvature(self) -> bool:
         return self.affine_field and self.affine_limits
-
-

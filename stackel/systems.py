@@ -79,7 +79,7 @@ class Joint:
 
     def unflat(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         """y (..., I, n), lam (..., I, m), mu (..., k)."""
-        I, m = self.shape[0], self.calculus.m  # noqa: E741
+        I, m = self.shape[0], self.calculus.m
         own = lam[..., : I * m].reshape(*lam.shape[:-1], I, m)
         return y.reshape(*y.shape[:-1], *self.shape), own, lam[..., I * m :]
 
@@ -135,7 +135,7 @@ class Joint:
 
     def _matrix(self, y: Array, lam: Array) -> Array:
         """d(F, c) / d(y, lam), (B, z, z)."""
-        (I, n), m = self.shape, self.calculus.m  # noqa: E741
+        (I, n), m = self.shape, self.calculus.m
         Y, L, mu = self.unflat(y, lam)
         directions = np.eye(self.p).reshape(self.p, 1, I, n)
         F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, directions))
@@ -149,11 +149,9 @@ class Joint:
         matrix[:, : self.p, self.p + I * m :] = np.swapaxes(A, -1, -2)
         return matrix
 
-    def _krylov(
-        self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array
-    ) -> Array:
+    def _krylov(self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array) -> Array:
         """The same by GMRES on the whole batch, preconditioned by every follower's own block."""
-        (I, n), m, k = self.shape, self.calculus.m, self.calculus.k  # noqa: E741
+        (I, n), m, k = self.shape, self.calculus.m, self.calculus.k
         B, p, z = len(y), self.p, self.p + self.q
         Y, L, mu = self.unflat(y, lam)
         H, C, A = self._blocks(y, lam)
@@ -242,13 +240,13 @@ class Alone:
 
     def _deviations(self, y: Array) -> tuple[Array, Array]:
         """For each follower, the profile in which it alone plays y: (I, B, I, n), and x beside."""
-        I = y.shape[-2]  # noqa: E741
+        I = y.shape[-2]
         alone = np.eye(I, dtype=bool).reshape(I, 1, I, 1)
         return np.where(alone, y, self.rivals), np.broadcast_to(self.x, (I, *self.x.shape))
 
     def _shared(self, y: Array) -> tuple[Array, Array]:
         """Shared limits as each follower meets them (B, I, k), and their gradients (B, I, k, n)."""
-        I, n = y.shape[-2:]  # noqa: E741
+        I, n = y.shape[-2:]
         profile, x = self._deviations(y)
         lam, mu = self.calculus.zeros(profile.shape[:-2])
         G = self.calculus.system(profile, profile, x, lam, mu)[2]

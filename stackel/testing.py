@@ -118,9 +118,7 @@ def _check_plain(game: Game, x: Array, y: Array, rivals: Array) -> None:
         )
 
 
-def _check_rows(
-    game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator
-) -> None:
+def _check_rows(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator) -> None:
     """Another follower's row of y must not matter: it must come through rivals."""
     other = _answer(game, rng)
     for i in range(min(len(y), 3)):
@@ -135,17 +133,15 @@ def _check_rows(
             "rivals) - rivals",
         )
         lam, mu = game.calculus.zeros(())
-        rows = [game.calculus.system(a, rivals, x, lam, mu)[1][i] for a in (y, mixed)]
+        own, apart = (game.calculus.system(a, rivals, x, lam, mu)[1][i] for a in (y, mixed))
         _expect(
-            np.allclose(*rows, rtol=1e-9, atol=1e-12),
+            np.allclose(own, apart, rtol=1e-9, atol=1e-12),
             f"{type(game).__name__}.follower_limits of follower {i} change with another "
             "follower's row of y; take the others' actions from rivals, or state a shared limit",
         )
 
 
-def _check_slopes(
-    game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator
-) -> None:
+def _check_slopes(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator) -> None:
     """The traced derivative against a central difference, along a random direction."""
     direction = rng.normal(size=y.shape)
     step = 1e-6 * (1 + np.abs(y).max())

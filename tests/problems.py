@@ -13,7 +13,7 @@ import numpy as np
 
 from stackel import Action, Follower, Game, Leader, Pairs
 from stackel.formulations import vehicular_twins
-from stackel.functions import exp, log, over_followers, over_leaders
+from stackel.functions import log, over_followers, over_leaders
 
 
 @dataclass(frozen=True)
