@@ -16,7 +16,6 @@ import inspect
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -370,11 +369,10 @@ def _draw(eq: Equilibrium, path: Path | None) -> None:
 
 def _print_json(eq: Equilibrium) -> None:
     """What :meth:`Equilibrium.save` writes, and a summary in plain numbers."""
-    with tempfile.TemporaryDirectory() as folder:
-        document = json.loads(eq.save(Path(folder) / "eq.json").read_text(encoding="utf-8"))
-    from stackel import tables
+    from stackel import serialize, tables
 
-    typer.echo(json.dumps({"summary": tables.summary(eq), **document}, allow_nan=False))
+    whole = {"summary": tables.summary(eq), **serialize.document(eq)}
+    typer.echo(json.dumps(whole, allow_nan=False))
 
 
 def _space() -> tuple[int, int | None]:

@@ -92,13 +92,15 @@ class SparseOperator:
 def _as_matrix(value: Any, where: str) -> Any:
     """Peers as the user gave them: a graph, a sparse matrix or a dense one."""
     if isinstance(value, SparseOperator):
-        return value.matrix
+        return value.matrix  # ours: zeros left out at its making
     if isinstance(value, nx.Graph):
         if value.number_of_nodes() == 0:
             raise GameError(f"{where} is an empty graph; expected one node for each follower")
-        return nx.to_scipy_sparse_array(value, weight="weight", format="csr").astype(float)
+        value = nx.to_scipy_sparse_array(value, weight="weight", format="csr")
     if _is_sparse(value):
-        return sp.csr_array(value, dtype=float)
+        matrix: Any = sp.csr_array(value, dtype=float, copy=True)
+        matrix.eliminate_zeros()
+        return matrix
     return _as_array(value, where)
 
 

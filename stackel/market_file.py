@@ -43,7 +43,7 @@ from stackel import catalogue
 from stackel.data_files import Table, edge_list, graph_file, read_text, tie_matrix
 from stackel.errors import GameError, StackelError, unknown
 from stackel.game import Game
-from stackel.grids import Grid
+from stackel.grids import Grid, grid_of
 
 TOP = ("market", "preset", "data", "solve")
 
@@ -180,7 +180,7 @@ def _value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> Any:
         if not isinstance(value, dict):
             raise GameError(f"{where} = {value!r}; expected a table, [{at}]")
         return _build(group, base, value, folder, at)
-    grid = _grid(hint)
+    grid = grid_of(hint)
     if isinstance(value, dict) and grid is not None:
         try:
             return _from_file(value, grid, folder)
@@ -191,14 +191,6 @@ def _value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> Any:
     elif not _fits(value, options):
         raise GameError(f"{where} = {value!r}; expected {_expected(options)}")
     return value
-
-
-def _grid(hint: Any) -> Grid | None:
-    for part in (hint, *get_args(hint)):
-        for extra in getattr(part, "__metadata__", ()):
-            if isinstance(extra, Grid):
-                return extra
-    return None
 
 
 def _from_file(table: Mapping[str, Any], grid: Grid, folder: Path) -> Any:

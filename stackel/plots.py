@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError
 from stackel.game import Action, Game
-from stackel.grids import Grid, SparseOperator
+from stackel.grids import SparseOperator, grid_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -290,10 +290,8 @@ def _ties(game: Game) -> sp.coo_array | None:
     """The first field on the grid of peers that has entries, as a symmetric matrix's upper half."""
     hints = get_type_hints(type(game), include_extras=True)
     for f in fields(game):
-        parts = (hints[f.name], *getattr(hints[f.name], "__args__", ()))
-        extras = [e for part in parts for e in getattr(part, "__metadata__", ())]
-        value = getattr(game, f.name)
-        if value is None or not any(isinstance(e, Grid) and e.name == "peers" for e in extras):
+        grid, value = grid_of(hints[f.name]), getattr(game, f.name)
+        if value is None or grid is None or grid.name != "peers":
             continue
         matrix = abs(value.matrix if isinstance(value, SparseOperator) else sp.csr_array(value))
         ties = sp.coo_array(sp.triu(matrix + matrix.T, 1))

@@ -45,6 +45,18 @@ FORMAT = 1
 """Raised whenever an older stackel would misread the file."""
 
 
+def document(eq: Equilibrium) -> dict[str, Any]:
+    """An equilibrium as plain dictionaries, lists, numbers and strings: what :func:`save` writes.
+
+    Raises:
+        GameError: the format has no word for a value, or loading could not find its class.
+    """
+    import stackel
+
+    head = {"format": FORMAT, "version": stackel.__version__}
+    return {"stackel": head, "equilibrium": _encode(eq, "equilibrium", type(eq.game))}
+
+
 def save(eq: Equilibrium, path: str | Path) -> Path:
     """Write everything about an equilibrium to a JSON file, and return the path.
 
@@ -53,14 +65,10 @@ def save(eq: Equilibrium, path: str | Path) -> Path:
     Raises:
         GameError: the format has no word for a value, or loading could not find its class.
     """
-    import stackel
-
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
-    head = {"format": FORMAT, "version": stackel.__version__}
-    body = _encode(eq, "equilibrium", type(eq.game))
-    text = json.dumps({"stackel": head, "equilibrium": body}, allow_nan=False) + "\n"
+    text = json.dumps(document(eq), allow_nan=False) + "\n"
     target = path.resolve()  # a link stays a link
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
