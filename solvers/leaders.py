@@ -203,6 +203,7 @@ def find(
         if smooth is not None:
             xs, ats = smooth
             if not limits or _feasible(game, xs, ats):
+                _record(run, game, xs, ats, solution.residual.max())
                 return Found(xs, ats, Status.CONVERGED, "", sweeps, newton_steps)
         for _ in range(3):
             if sweeps >= max_sweeps:
@@ -347,7 +348,7 @@ def _record(run: Run, game: Game, x: Array, at: Response, change: float) -> None
         x,
         at.y[0],
         stage="outer",
-        change=change,
+        change=float(change),
         follower_residual=float(at.residual.max()),
         **{game.leader_action.name: x.ravel()},
         payoff=game.calculus.leader_values(x, at.y[0])[0],

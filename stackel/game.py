@@ -219,6 +219,14 @@ class Game:
             object.__setattr__(twin, f.name, value)
         return twin
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Data only: what was traced and compiled is made again where it is needed."""
+        kept = {"n_followers", "n_leaders", *(f.name for f in fields(self))}
+        return {name: value for name, value in self.__dict__.items() if name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     def __str__(self) -> str:
         def count(number: int, what: str) -> str:
             return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import PROBLEMS, PangFukushima, Problem
 
 import stackel
+from problems import PROBLEMS, PangFukushima, Problem
 from stackel.testing import check_backend, check_game
 
 BACKENDS = ["closed-form", "newton", "admm"]
