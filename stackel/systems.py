@@ -51,7 +51,9 @@ def _scales(h: Array, C: Array) -> tuple[Array, Array]:
     """
     over = C / h[..., None, :]
     s = (C * over).sum(-1)
-    return np.where(s > 0, s, 1.0), np.sqrt((over**2).sum(-1))
+    # A limit with no gradient here cannot be mended by a move: its residual must still show.
+    w = np.sqrt((over**2).sum(-1))
+    return np.where(s > 0, s, 1.0), np.where(w > 0, w, 1.0)
 
 
 def _curvature(H: Array) -> Array:

@@ -1,0 +1,185 @@
+"""What followers answer: equilibria, best replies, sensitivities, at any scale."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stackel
+from problems import PROBLEMS, Budget, Congestion, LinearCournot, SharedCapacity
+from stackel import response, systems
+from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
+from stackel.multistart import own_slopes
+
+
+def _residuals(game: stackel.Game, x: np.ndarray, at: response.Response) -> float:
+    """The optimality conditions, written out independently of the solver's own residual."""
+    field, own, shared = game.calculus.system(at.y, at.y, x, at.lam, at.mu)
+    low, high = game.follower_bounds
+    inside = (at.y > low + 1e-9) & (at.y < high - 1e-9)
+    worst = [
+        np.abs(np.where(inside, field, 0)).max(),
+        np.maximum(np.where(at.y <= low + 1e-9, -field, 0), 0).max(),
+        np.maximum(np.where(at.y >= high - 1e-9, field, 0), 0).max(),
+        np.maximum(own, 0).max(initial=0),
+        np.maximum(shared, 0).max(initial=0),
+        np.abs(own * at.lam).max(initial=0),
+        np.abs(shared * at.mu).max(initial=0),
+        np.maximum(-at.lam, 0).max(initial=0),
+        np.maximum(-at.mu, 0).max(initial=0),
+    ]
+    return float(max(worst))
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_settled_points_meet_the_optimality_conditions(problem) -> None:
+    game = problem.make()
+    low, high = game.leader_bounds
+    rng = np.random.default_rng(0)
+    x = rng.uniform(low, high, (60, *low.shape))
+    at = response.settle(game, x)
+    assert at.converged.all()
+    for k in range(len(x)):
+        assert _residuals(game, x[k], at[k]) < 1e-7 * (1 + np.abs(at.y[k]).max()) * 10
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_settling_is_the_same_alone_in_a_batch_and_from_elsewhere(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    game = draw(rng, int(rng.integers(2, 6)), int(rng.integers(1, 4)))
+    low, high = game.leader_bounds
+    x = rng.uniform(low, high, (4, *low.shape))
+    together = response.settle(game, x)
+    assert together.converged.all()
+    warm = response.settle(game, x, together[0])
+    np.testing.assert_allclose(warm.y, together.y, rtol=1e-8, atol=1e-10)
+    one = response.settle(game, x[2])
+    np.testing.assert_allclose(one.y, together.y[2], rtol=1e-10, atol=1e-12)
+    # An equilibrium is everybody's best reply.
+    replies = response.reply(game, x, together.y)
+    assert replies.converged.all()
+    np.testing.assert_allclose(replies.y, together.y, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(replies.lam, together.lam, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "game",
+    [
+        SharedCapacity([3.0, 2.5, 1.0]),
+        Budget([6.0, 2.0], [3.0, 100.0], [1.0]),
+        Congestion([4.0, 6.0], [1.0, 2.0]),
+    ],
+    ids=["shared", "budget", "congestion"],
+)
+def test_every_leader_action_can_be_answered(game: stackel.Game) -> None:
+    """Also where everybody stays out and limits and bounds contradict each other on the way."""
+    low, high = game.leader_bounds
+    x = low + (high - low) * np.linspace(0, 1, 101)[:, None, None]
+    at = response.settle(game, x)
+    assert at.converged.all()
+    worst = max(_residuals(game, x[k], at[k]) for k in range(len(x)))
+    assert worst < 1e-7
+
+
+def test_shared_multiplier_is_one_for_all() -> None:
+    game = SharedCapacity([3.0, 2.5])
+    at = response.settle(game, np.array([[1.0]]))
+    np.testing.assert_allclose(at.y, [[0.75], [0.25]])
+    # a_i - y_i - p = mu for both
+    np.testing.assert_allclose(game.value - at.y - 1.0, at.mu[0])
+
+
+@pytest.mark.parametrize("delay", [False, True])
+def test_sensitivities_are_derivatives(delay: bool) -> None:
+    game = fig3(delay=delay)
+    x = np.array([[0.9, 0.8]])
+    at = response.settle(game, x)
+    directions = np.eye(2).reshape(2, 1, 2)
+    exact = response.sensitivity(game, x, at, directions)
+    h = 1e-6
+    for k, d in enumerate(directions):
+        ahead, behind = (response.settle(game, x + s * h * d).y for s in (1, -1))
+        np.testing.assert_allclose(exact[k], (ahead - behind) / (2 * h), atol=1e-7)
+    slopes = own_slopes(game, x, at)
+
+    def value(z: np.ndarray) -> np.ndarray:
+        return game.calculus.leader_values(z, response.settle(game, z).y)[0]
+
+    for j, d in enumerate(directions):
+        difference = (value(x + h * d) - value(x - h * d))[j] / (2 * h)
+        assert slopes[0, j] == pytest.approx(difference, rel=1e-6)
+
+
+def test_matrix_free_is_the_same_as_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    game = on_graph(nx.karate_club_graph(), twin_size=2e8, max_delay=2.0)
+    x = np.array([[[0.9, 0.8]], [[0.5, 1.2]]])
+    monkeypatch.setattr(systems, "DENSE_UP_TO", 10_000)
+    dense = response.settle(game, x)
+    monkeypatch.setattr(systems, "DENSE_UP_TO", 1)
+    free = response.settle(game, x)
+    assert dense.converged.all()
+    assert free.converged.all()
+    np.testing.assert_allclose(free.y, dense.y, rtol=1e-9)
+    np.testing.assert_allclose(free.lam, dense.lam, rtol=1e-7, atol=1e-9)
+    capacity = SharedCapacity(np.linspace(1.0, 3.0, 40), capacity=5.0)
+    shared = response.settle(capacity, np.array([[0.3]]))
+    assert shared.converged
+    assert shared.mu[0] > 0
+    assert shared.y.sum() == pytest.approx(5.0)
+
+
+def test_five_thousand_followers_on_a_sparse_graph() -> None:
+    """Ties stay sparse: (5000)^2 doubles would be 200 MB, and nobody forms them."""
+    game = on_graph(nx.barabasi_albert_graph(5000, 3, seed=1), twin_size=1e8, max_delay=2.0)
+    assert not isinstance(game.ties, np.ndarray)
+    eq = stackel.solve(game, "newton", certificate=False)
+    assert eq.status is stackel.Status.CONVERGED
+    at = response.settle(game, eq.leader_actions)
+    assert _residuals(game, eq.leader_actions, at) < 1e-7
+
+
+def test_replies_that_overshoot_still_settle() -> None:
+    game = LinearCournot(1, 40)
+    at = response.settle(game, np.array([[3.0]]))
+    margin = game.intercept - game.slope * 3.0 - game.cost
+    np.testing.assert_allclose(at.y, margin / (game.slope * 41), rtol=1e-10)
+
+
+def test_limits_that_cannot_be_met_are_named() -> None:
+    from dataclasses import dataclass
+    from typing import Any
+
+    @dataclass(frozen=True)
+    class Impossible(Budget):
+        def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+            return {"quota": 5.0 + y**2}
+
+    game = Impossible([6.0, 6.0], [3.0, 100.0], [1.0])
+    with pytest.raises(stackel.InfeasibleError) as found:
+        stackel.solve(game, "newton")
+    for word in ("'quota'", "follower 0", "least violation", "is 5 > 0", "Loosen the limit"):
+        assert word in str(found.value)
+
+    @dataclass(frozen=True)
+    class Crowded(SharedCapacity):
+        def shared_limits(self, y: Any, x: Any) -> dict[str, Any]:
+            return {"room": y.sum(axis=-2, keepdims=True) + 1.0}
+
+    with pytest.raises(stackel.InfeasibleError, match="shared limit 'room'"):
+        stackel.solve(Crowded([3.0, 2.0]), "admm")
+
+
+def test_delay_at_its_own_edge() -> None:
+    """A delay that leaves almost no time for the transfer: huge purchases, still exact."""
+    game = VehicularTwins(
+        [30.0], 30.0, 0.0, [0.3, 0.1], payment_scale=15.0, twin_size=4e8, max_delay=0.36
+    )
+    x = np.array([[0.9, 0.8]])
+    at = response.settle(game, x)
+    assert at.converged
+    assert at.y.max() > 50
+    assert _residuals(game, x, at) < 1e-5
