@@ -26,6 +26,7 @@ except _PackageNotFoundError:  # a checkout that was never installed
 from stackel.api import backends, solve
 from stackel.backend import Backend
 from stackel.certificate import Certificate, Deviation, certify
+from stackel.comparison import Comparison, compare
 from stackel.equilibrium import Equilibrium
 from stackel.errors import (
     GameError,
@@ -44,6 +45,7 @@ __all__ = [
     "Action",
     "Backend",
     "Certificate",
+    "Comparison",
     "Deviation",
     "Equilibrium",
     "Follower",
@@ -63,5 +65,6 @@ __all__ = [
     "Status",
     "backends",
     "certify",
+    "compare",
     "solve",
 ]

@@ -30,6 +30,9 @@ Array = np.ndarray
 SAME = 1e-6
 """Two profiles of leader actions closer than this, relative to their range, are the same."""
 
+APART = 1e-4
+"""Answers from several starts further apart than this are distinct equilibria."""
+
 
 def solve(
     game: Game,
@@ -37,6 +40,7 @@ def solve(
     *,
     anticipation: Anticipation = "equilibrium",
     start: Any = None,
+    starts: int = 1,
     seed: int | None = None,
     time_limit: float | None = None,
     tolerance: float = TOLERANCE,
@@ -61,6 +65,8 @@ def solve(
             new equilibrium (Stackelberg); ``"own_response"``, each follower's own reaction with
             the social terms held; ``"none"``, nothing (a diagnostic).
         start: leader actions to start from, (d, J) or (J,).
+        starts: how many starts to try, the others drawn at random within the leaders' bounds;
+            distinct equilibria are listed in the answer's ``others``.
         seed: of the random numbers, for backends that draw any.
         time_limit: seconds after which to stop and keep the best point so far; a certificate of
             that point still comes on top.
@@ -82,6 +88,8 @@ def solve(
     """
     response.check_anticipation(anticipation)
     first = _check_common(game, start, time_limit, tolerance, restarts)
+    if not isinstance(starts, int) or starts < 1:
+        raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
     if isinstance(backend, str) and backend == "auto":
         if options:
             raise OptionError(
@@ -112,7 +120,7 @@ def solve(
                 callback=_both(callback, report) if progress else report,
             )
             try:
-                eq = _solve_one(game, one, run, tolerance, restarts, certificate)
+                eq = _from_starts(game, one, run, starts, tolerance, restarts, certificate)
             except Refusal as refusal:
                 if len(candidates) == 1:
                     raise registry.refuse(one, game, refusal.reasons) from None
@@ -197,6 +205,39 @@ def _both(callback: Callback | None, line: Callback | None) -> Callback:
                 one(iteration, row)
 
     return report
+
+
+def _from_starts(
+    game: Game,
+    backend: Backend,
+    run: Run,
+    starts: int,
+    tolerance: float,
+    restarts: int,
+    certificate: bool,
+) -> Equilibrium:
+    """The best answer from several starts, the other distinct equilibria beside it."""
+    low, high = search_range(game, response.middle(*game.leader_bounds))
+    found: list[Equilibrium] = []
+    for k in range(starts):
+        if k:
+            run.start = run.rng.uniform(low, high)
+        eq = _solve_one(game, backend, run, tolerance, restarts, certificate)
+        if all(eq.distance(old) > APART or eq.is_equilibrium > old.is_equilibrium for old in found):
+            found.append(eq)
+        if eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
+            break
+    best = found[0]
+    for eq in found[1:]:
+        best = eq if _better(eq, best) and not best.is_equilibrium else best
+    if starts == 1:
+        return best
+    others = tuple(eq for eq in found if eq is not best and eq.is_equilibrium)
+    count = len(others) + best.is_equilibrium
+    many = {0: "no equilibrium", 1: "one equilibrium"}.get(count, f"{count} equilibria")
+    detail = f"{many} from {k + 1} starts" + (f"; {best.detail}" if best.detail else "")
+    stats = {**best.stats, "seconds": run.elapsed, "starts": k + 1}
+    return replace(best, others=others, detail=detail, stats=stats)
 
 
 def _solve_one(

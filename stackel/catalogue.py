@@ -17,6 +17,18 @@ from stackel.game import Game
 
 MARKETS: Mapping[str, str] = {
     "vehicular-twins": "stackel.formulations.vehicular_twins:VehicularTwins",
+    "carbon-tax": "stackel.formulations.carbon_tax:CarbonTax",
+    "cournot-stackelberg": "stackel.formulations.cournot_stackelberg:CournotStackelberg",
+    "murphy-sherali-soyster": ("stackel.formulations.murphy_sherali_soyster:MurphySheraliSoyster"),
+    "gnash": "stackel.formulations.murphy_sherali_soyster:Gnash",
+    "substitutes": "stackel.formulations.substitutes:Substitutes",
+    "henderson-quandt": "stackel.formulations.bilevel:HendersonQuandt",
+    "outrata31": "stackel.formulations.bilevel:Outrata31",
+    "bard1": "stackel.formulations.bilevel:Bard1",
+    "de-silva": "stackel.formulations.bilevel:DeSilva",
+    "dempe": "stackel.formulations.bilevel:Dempe",
+    "pang-fukushima": "stackel.formulations.macepec:PangFukushima",
+    "shared-complementarity": "stackel.formulations.macepec:SharedComplementarity",
 }
 """Name to ``module:class``."""
 

@@ -130,9 +130,6 @@ class Certificate:
         """Whether nothing speaks against the point."""
         return self.verdict != "refuted"
 
-    def __bool__(self) -> bool:
-        return self.holds
-
     def __str__(self) -> str:
         if self.verdict == "refuted":
             why = (

@@ -11,50 +11,22 @@ Exit codes:
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import IntEnum
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from stackel import catalogue
+from stackel import catalogue, console
 from stackel.api import backends as backends_of
 from stackel.api import solve as solve_game
+from stackel.comparison import compare as compare_backends
 from stackel.equilibrium import Equilibrium
-from stackel.errors import GameError, NotConverged, OptionError, Refusal, StackelError
+from stackel.errors import GameError, NotConverged, OptionError, StackelError
 from stackel.market_file import SOLVE, MarketFile, read_market, required
 from stackel.run import Status
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-ROWS = 24
-"""Rows of a table on a terminal; elsewhere all are printed."""
-
-ENDLESS = 10_000
-"""Width where nobody looks at the lines' ends."""
-
-PICTURES = (".png", ".pdf", ".svg")
-
-
-class Code(IntEnum):
-    """Exit codes; see the module."""
-
-    OK = 0
-    UNEXPECTED = 1
-    BAD = 2
-    NOT_EQUILIBRIUM = 3
-    REFUSED = 4
-    STOPPED = 5
-
 
 CODES = "\b\n" + (__doc__ or "").partition("\n\n")[2].rstrip()  # \b: keep the lines as they are
 
@@ -164,9 +136,9 @@ def solve(
       stackel solve market.toml -b admm -o penalty=5 --time-limit 60
       stackel solve market.toml --json | jq .summary.leader_payoffs
     """
-    with _reported():
-        _check_output(save, ".json")
-        _check_output(plot, *PICTURES)
+    with console.reported():
+        console.check_output(save, ".json")
+        console.check_output(plot, *console.PICTURES)
         read = _market(market)
         given = {
             "backend": backend,
@@ -176,7 +148,7 @@ def solve(
             "tolerance": tolerance,
         }
         options = _merged(read, {k: v for k, v in given.items() if v is not None})
-        options |= dict(map(_key_value, option or ()))
+        options |= dict(map(console.key_value, option or ()))
         why = ""
         try:
             eq = solve_game(read.game, progress=sys.stderr.isatty() and not quiet, **options)
@@ -187,13 +159,63 @@ def solve(
         elif not quiet:
             from stackel import tables
 
-            _print(tables.answer(eq, *_space()))
+            console.show(tables.answer(eq, *console.space()))
         if save is not None:
             eq.save(save)
         _draw(eq, plot)
         if why:
-            _complain(why)
+            console.complain(why)
             raise typer.Exit(_code(eq))
+
+
+@app.command(epilog=CODES)
+def compare(
+    market: Market,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", "-b", help="A backend, repeatable; default all that accept."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop each after so many seconds.")
+    ] = None,
+    as_json: Json = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Keep everything in a JSON file.")
+    ] = None,
+    plot: Plot = None,
+) -> None:
+    """Solve a market by several backends and say whether they agree.
+
+    The exit code is 0 if every answer is the same equilibrium, 3 if not.
+
+    \b
+    Examples:
+      stackel compare fig3
+      stackel compare market.toml -b newton -b admm --plot comparison.png
+    """
+    with console.reported():
+        console.check_output(save, ".json")
+        console.check_output(plot, *console.PICTURES)
+        common = {"seed": seed, "time_limit": time_limit}
+        found = compare_backends(
+            _market(market).game,
+            backend or None,
+            progress=sys.stderr.isatty(),
+            **{k: v for k, v in common.items() if v is not None},
+        )
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), allow_nan=False))
+        else:
+            from stackel import tables
+
+            console.show(tables.comparison(found))
+        if save is not None:
+            found.save(save)
+        if plot is not None:
+            found.plot().savefig(plot)
+        if len(found.groups) != 1 or len(found.holding) != len(found.answers):
+            raise typer.Exit(console.Code.NOT_EQUILIBRIUM)
 
 
 @app.command(epilog=CODES)
@@ -205,7 +227,7 @@ def backends(market: Market, as_json: Json = False) -> None:
       stackel backends fig3-delay
       stackel backends market.toml --json
     """
-    with _reported():
+    with console.reported():
         game = _market(market).game
         frame = backends_of(game)
         if as_json:
@@ -214,7 +236,7 @@ def backends(market: Market, as_json: Json = False) -> None:
         else:
             from stackel import tables
 
-            _print(tables.backends(str(game), frame))
+            console.show(tables.backends(str(game), frame))
 
 
 @app.command(epilog=CODES)
@@ -234,8 +256,8 @@ def show(
       stackel show eq.json --history
       stackel show eq.json --plot eq.png
     """
-    with _reported():
-        _check_output(plot, *PICTURES)
+    with console.reported():
+        console.check_output(plot, *console.PICTURES)
         if not saved.is_file():
             raise GameError(f"there is no file {saved}; expected what stackel solve --save wrote")
         eq = Equilibrium.load(saved)
@@ -245,14 +267,14 @@ def show(
             from stackel import tables
 
             table = tables.history if history else tables.answer
-            _print(table(eq, *_space()))
+            console.show(table(eq, *console.space()))
         _draw(eq, plot)
 
 
 @app.command(epilog=CODES)
 def presets() -> None:
     """List the presets that solve and backends take, and the markets that files name."""
-    with _reported():
+    with console.reported():
         from stackel import tables
 
         games = [
@@ -268,50 +290,16 @@ def presets() -> None:
                 continue
             about = inspect.getdoc(sys.modules[kind.__module__]) or inspect.getdoc(kind) or ""
             kinds.append((name, ", ".join(required(kind)), about.partition("\n")[0]))
-        _print(
+        console.show(
             tables.listing("Presets", ("preset", "market", "about"), games),
             "",
             tables.listing("Markets", ("market", "data it needs", "about"), kinds),
         )
 
 
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors become one message on stderr and an exit code."""
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except Refusal as error:
-        code, message = Code.REFUSED, str(error)
-    except (GameError, OptionError) as error:
-        code, message = Code.BAD, str(error)
-    except StackelError as error:
-        code, message = Code.UNEXPECTED, str(error)
-    except KeyboardInterrupt:
-        code, message = Code.STOPPED, "interrupted before there was an answer"
-    except BrokenPipeError:  # the reader has had enough
-        raise
-    except OSError as error:
-        code, message = Code.UNEXPECTED, str(error)
-    except Exception as error:
-        if os.environ.get("STACKEL_TRACEBACK"):
-            raise
-        where = "set STACKEL_TRACEBACK=1 to see where"
-        code, message = Code.UNEXPECTED, f"unexpected {type(error).__name__}: {error} ({where})"
-    else:
-        return
-    _complain(message)
-    raise typer.Exit(code)
-
-
-def _complain(message: str) -> None:
-    typer.echo(f"stackel: {message}", err=True)
-
-
-def _code(eq: Equilibrium) -> Code:
+def _code(eq: Equilibrium) -> console.Code:
     stopped = eq.status in (Status.TIME_LIMIT, Status.INTERRUPTED)
-    return Code.STOPPED if stopped else Code.NOT_EQUILIBRIUM
+    return console.Code.STOPPED if stopped else console.Code.NOT_EQUILIBRIUM
 
 
 def _market(name: str) -> MarketFile:
@@ -333,35 +321,6 @@ def _merged(read: MarketFile, given: dict[str, Any]) -> dict[str, Any]:
     return options | given
 
 
-def _key_value(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not (equals and key.isidentifier()):
-        raise OptionError(f"--option {text!r}: expected KEY=VALUE, e.g. --option penalty=5")
-    if key in ("game", "throw", "progress", "callback"):  # ours to set
-        raise OptionError(f"--option {text!r}: {key} cannot be set from the command line")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, {"true": True, "false": False}.get(value, value)
-
-
-def _check_output(path: Path | None, *endings: str) -> None:
-    """What would lose a long run's answer at its end is found before its beginning."""
-    if path is None:
-        return
-    if not path.parent.is_dir():
-        raise OptionError(f"{path}: there is no folder {path.parent}; create it first")
-    if path.is_dir():
-        raise OptionError(f"{path} is a folder; expected a file's name")
-    if ".json" not in endings:
-        if path.suffix not in endings:
-            raise OptionError(
-                f"{path} has the ending {path.suffix or 'none'!r}; expected {', '.join(endings)}"
-            )
-        if find_spec("matplotlib") is None:
-            raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
-
-
 def _draw(eq: Equilibrium, path: Path | None) -> None:
     if path is not None:
         eq.plot().savefig(path)
@@ -373,22 +332,3 @@ def _print_json(eq: Equilibrium) -> None:
 
     whole = {"summary": tables.summary(eq), **serialize.document(eq)}
     typer.echo(json.dumps(whole, allow_nan=False))
-
-
-def _space() -> tuple[int, int | None]:
-    """Characters in a line and rows of a table; all of both where no terminal shows them."""
-    from rich.console import Console
-
-    return (Console().width, ROWS) if sys.stdout.isatty() else (ENDLESS, None)
-
-
-def _print(*tables: RenderableType) -> None:
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        Console(highlight=False).print(*tables, sep="\n")
-        return
-    console = Console(highlight=False, width=ENDLESS)
-    with console.capture() as captured:
-        console.print(*tables, sep="\n")
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

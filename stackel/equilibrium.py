@@ -41,6 +41,7 @@ class Equilibrium:
         stats: times [s], counts, options, versions.
         detail: the status, in more words.
         anticipation: what the leaders were taken to foresee.
+        others: further equilibria, if several starts were asked for.
     """
 
     game: Game
@@ -54,6 +55,7 @@ class Equilibrium:
     stats: Mapping[str, Any] = field(default_factory=dict)
     detail: str = ""
     anticipation: Anticipation = "equilibrium"
+    others: tuple[Equilibrium, ...] = ()
 
     @cached_property
     def leader_payoffs(self) -> Array:
@@ -95,6 +97,14 @@ class Equilibrium:
         frame = pd.DataFrame(rows)
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="iteration")
         return frame
+
+    def distance(self, other: Equilibrium) -> float:
+        """Largest difference of any action, relative to 1 + the largest action of its kind."""
+        pairs = (
+            (self.leader_actions, other.leader_actions),
+            (self.follower_actions, other.follower_actions),
+        )
+        return max(float(np.abs(a - b).max() / (1.0 + np.abs(a).max())) for a, b in pairs)
 
     def certify(self, **options: Any) -> Equilibrium:
         """This answer with a (new) certificate; options of :func:`stackel.certify`."""

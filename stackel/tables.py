@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stackel.certificate import Certificate
+from stackel.comparison import Comparison
 from stackel.equilibrium import Equilibrium
 
 COLOURS = {"certified": "bold green", "local": "bold yellow", "refuted": "bold red"}
@@ -63,6 +64,28 @@ def backends(title: str, frame: pd.DataFrame) -> Group:
         word = Text("yes", style="green") if can else Text("no", style="red")
         table.add_row(Text(str(name)), word, Text(reasons))
     return Group(_title(title), table)
+
+
+def comparison(found: Comparison) -> Group:
+    """Several backends side by side, and whether they agree."""
+    table = _table()
+    headings = [str(c) for c in found.table.columns if c != "why"]
+    table.add_column(Text("backend"), no_wrap=True)
+    for heading in headings:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    remarks = []
+    for name, row in found.table.iterrows():
+        cells = [row[h] for h in headings]
+        shown = [
+            Text(c, style=COLOURS.get(c, "")) if isinstance(c, str) else Text(_cell(c, 6))
+            for c in cells
+        ]
+        table.add_row(Text(str(name)), *shown)
+        if isinstance(row.get("why"), str) and row["why"]:
+            remarks.append(Text(f"{name}: {row['why']}"))
+    style = "bold green" if found.agree else "bold yellow"
+    verdict = Text(found.verdict, style=style)
+    return Group(_title(str(found.game)), table, Text(), *remarks, verdict)
 
 
 def listing(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+# Small matrices and busy machines: a second BLAS thread only waits. Set before NumPy loads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tests share their problems: `from problems import PROBLEMS`.
 sys.path.insert(0, str(Path(__file__).parent))

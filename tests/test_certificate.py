@@ -34,7 +34,7 @@ def test_price_moved_by_one_percent_is_refuted(delay: bool, leader: int, share: 
     x[0, leader] *= share
     verdict = stackel.certify(eq.game, x, _settled(eq.game, x))
     assert verdict.verdict == "refuted"
-    assert not verdict
+    assert not verdict.holds
     move = verdict.deviation
     assert (move.player, move.index) == ("leader", leader)
     assert move.gain > 0

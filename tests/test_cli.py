@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 import stackel
 from stackel import backend as registry
-from stackel import catalogue, cli, tables
+from stackel import catalogue, cli, console, tables
 from stackel.formulations.vehicular_twins import draw, fig3
 
 ROOT = Path(__file__).parents[1]
@@ -275,7 +275,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_markets_of_other_packages() -> None:
-    assert catalogue.markets() == ["vehicular-twins", "theirs", "broken", "odd"]
+    assert catalogue.markets() == [*catalogue.MARKETS, "theirs", "broken", "odd"]
     assert catalogue.market("theirs") is type(fig3())
     with pytest.raises(stackel.StackelError, match="registered by no_such_module:Market but does"):
         catalogue.market("broken")
@@ -300,7 +300,7 @@ def test_version() -> None:
 @pytest.mark.parametrize("command", [[], ["solve"], ["backends"], ["show"], ["presets"]])
 def test_help_explains_the_exit_codes(command: list[str]) -> None:
     out = run(*command, "--help").stdout
-    for code in cli.Code:
+    for code in console.Code:
         assert f"\n    {code.value}  " in out
     assert "Usage: " in out
 
@@ -382,7 +382,7 @@ def test_2_a_bad_option(arguments: list[str], told: str) -> None:
 
 
 def test_2_plot_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(console, "find_spec", lambda name: None)
     told = complaint("solve", "fig3", "--plot", "eq.png", code=2)
     assert 'pip install "stackel[plot]"' in told
 

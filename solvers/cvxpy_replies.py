@@ -1,0 +1,268 @@
+"""Followers' best replies by CVXPY, any number of prices at once.
+
+Two problems answer. The *cone problem* holds the atoms as they are and needs no start. The
+*quadratic program* expands the followers' Lagrangians around a point: one step of sequential
+quadratic programming (Nocedal and Wright, Numerical Optimization, 2006, section 18.1), whose fixed
+points are exact replies and which converges quadratically. A cone solver's tolerance leaves 1e-8
+in an answer, where two faces of a cone meet; two such steps leave 1e-15. Where a game's followers
+solve quadratic programs to begin with, the step is the problem itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stackel.game import Game
+from stackel.solvers.cvxpy_array import Elementwise, limits_of
+from stackel.solvers.cvxpy_stack import (
+    ROWS,
+    Batch,
+    SolverFailure,
+    Stack,
+    choose,
+    run_solver,
+    shape_of,
+)
+from stackel.solvers.cvxpy_terms import Recovered, Terms
+from stackel.systems import shared_gradients
+
+Array = np.ndarray
+
+TRUST = 3.0
+"""A step is trusted while every argument of log, root and power changes by less than this factor,
+and every argument of exp by less than 1."""
+
+
+@dataclass
+class Answer:
+    """Replies to B elements' rivals.
+
+    Attributes:
+        y: (B, I, n).
+        lam, mu: multipliers (B, I, m), (B, k).
+        good: whether it is an answer (B,).
+        error: bound on the length of the last expansion's step (B,); the answer's own error is of
+            its square.
+    """
+
+    y: Array
+    lam: Array
+    mu: Array
+    good: Array
+    error: Array
+
+
+@dataclass
+class Tally:
+    """What the solvers did."""
+
+    solves: Counter[str] = field(default_factory=Counter)
+    failures: int = 0
+    failure: str = ""
+    solver_seconds: float = 0.0
+
+
+class Replies:
+    """The followers of one game, whose formulas :class:`Recovered` holds completely."""
+
+    def __init__(
+        self, game: Game, recovered: Recovered, solver: str | None, options: Mapping[str, Any]
+    ) -> None:
+        self.game, self.recovered = game, recovered
+        self.solver, self.options = solver, options
+        self.tally = Tally()
+        self._stacks: dict[Any, Stack] = {}
+
+    def __call__(
+        self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
+    ) -> Answer:
+        """Replies to rivals (B, I, n) at leader actions x (B, d, J).
+
+        Args:
+            x: leader actions.
+            rivals: everybody's actions.
+            y, lam, mu: where expansions are made.
+            cold: elements (B,) that have no such point.
+        """
+        objective, *limits = self.recovered.terms(rivals, x)
+        G, g = self._shared(rivals, x)
+        low, high = (np.broadcast_to(b, rivals.shape) for b in self.game.follower_bounds)
+        whole = Batch(objective, limits, low, high, G, g)
+        out = Answer(
+            np.array(y), np.array(lam), np.array(mu), np.zeros(len(x), bool), np.full(len(x), np.inf)
+        )
+        convex = np.all([t.convex() for t in (objective, *limits)], axis=0)
+        if not convex.all():
+            self._failed("the followers' problems are not convex at some leader actions", ~convex)
+        warm = np.flatnonzero(convex & (~cold | self.recovered.quadratic))
+        if len(warm):
+            self._expanded(whole.at(warm), warm, out)
+        if not self.recovered.quadratic:
+            rest = np.flatnonzero(convex & ~out.good)
+            if len(rest):
+                v, lam, mu, good = self._solve(whole.at(rest), quadratic=False)
+                sure = rest[good]
+                out.y[sure], out.lam[sure], out.mu[sure] = v[good], lam[good], mu[good]
+                out.good[sure] = True
+        return out
+
+    def _failed(self, why: str, which: Array) -> None:
+        self.tally.failures += int(which.sum())
+        self.tally.failure = why
+
+    def _shared(self, rivals: Array, x: Array) -> tuple[Array, Array]:
+        calculus, zero = self.game.calculus, np.zeros(rivals.shape)
+        if not calculus.k:
+            return np.zeros((len(x), 0, *rivals.shape[1:])), np.zeros((len(x), 0))
+        lam, mu = calculus.zeros((len(x),))
+        G = shared_gradients(calculus, zero, rivals, x)
+        g = calculus.system(zero, rivals, x, lam, mu)[2]
+        return G.reshape(len(x), calculus.k, *rivals.shape[1:]), g
+
+    def _expanded(self, whole: Batch, where: Array, out: Answer) -> None:
+        """One quadratic program around the point held in ``out``, written back if trusted."""
+        y0, lam0 = out.y[where], out.lam[where]
+        _, slope, bend = whole.objective.expand(y0)
+        limits = []
+        for r, t in enumerate(whole.limits):
+            value, gradient, hessian = t.expand(y0)
+            bend = bend + lam0[..., r, None, None] * hessian
+            limits.append(Terms(value, gradient, None, []))
+        objective = Terms(np.zeros(slope.shape[:2]), slope, bend, [])
+        g = whole.g + (whole.G * y0[:, None]).sum((-1, -2))
+        local = Batch(objective, limits, whole.low - y0, whole.high - y0, whole.G, g)
+        finite = np.isfinite(slope).all((-1, -2)) & np.isfinite(bend).all((-1, -2, -3))
+        for t in limits:
+            finite &= np.isfinite(t.const).all(-1) & np.isfinite(t.lin).all((-1, -2))
+        usable = np.flatnonzero(finite)
+        if not len(usable):
+            return
+        step, lam, mu, good = self._solve(local.at(usable), quadratic=True)
+        y = np.clip(y0[usable] + step, whole.low[usable], whole.high[usable])
+        good &= self._trusted(whole.at(usable), y0[usable], y)
+        at = where[usable[good]]
+        out.y[at], out.lam[at], out.mu[at], out.good[at] = y[good], lam[good], mu[good], True
+        length = np.abs(step[good]).max((-1, -2))
+        out.error[at] = 0.0 if self.recovered.quadratic else length
+
+    @staticmethod
+    def _trusted(whole: Batch, before: Array, after: Array) -> Array:
+        good = np.ones(len(before), dtype=bool)
+        for t in (whole.objective, *whole.limits):
+            for kind, a in t.atoms:
+                old, new = a.argument(before), a.argument(after)
+                if kind.op == "exp":
+                    fine = np.abs(new - old) < 1.0
+                elif kind.positive:
+                    fine = (new > old / TRUST) & (new < old * TRUST)
+                else:
+                    fine = np.abs(new - old) < 1.0 + np.abs(old)
+                good &= fine.all((-1, -2))
+        return good
+
+    def _solve(self, batch: Batch, quadratic: bool) -> tuple[Array, Array, Array, Array]:
+        """All elements, in stacks; where a stack fails its halves are tried."""
+        B, I, n = batch.low.shape
+        v, lam = np.zeros((B, I, n)), np.zeros((B, I, len(batch.limits)))
+        mu, good = np.zeros(batch.g.shape), np.zeros(B, dtype=bool)
+        most = 1
+        while most * 4 * I <= ROWS:
+            most *= 4
+        todo = [np.arange(s, min(s + most, B)) for s in range(0, B, most)]
+        while todo:
+            part = todo.pop()
+            size = 1
+            while size < len(part):
+                size *= 4
+            filled = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
+            one = batch.at(filled)
+            try:
+                stack = self.stack(one)
+                solvers = choose(quadratic, self.solver)
+                found = stack.solve(one, solvers, self.options, exact=quadratic)
+            except SolverFailure as failure:
+                if len(part) > 1:
+                    todo += [part[: len(part) // 2], part[len(part) // 2 :]]
+                else:
+                    self._failed(str(failure), np.ones(1))
+                continue
+            self.tally.solves[found[3]] += 1
+            self.tally.solver_seconds += found[4]
+            count = len(part)
+            v[part], lam[part], mu[part] = (f[:count] for f in found[:3])
+            good[part] = True
+        return v, lam, mu, good
+
+    def stack(self, batch: Batch) -> Stack:
+        """The compiled problem for numbers of this form."""
+        functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
+        key = (len(batch), functions)
+        if key not in self._stacks:
+            self._stacks[key] = Stack(batch)
+        return self._stacks[key]
+
+
+class FormulaReplies:
+    """The followers of a game whose formulas are convex by CVXPY's rules, but no sum of terms.
+
+    The formulas themselves are run on CVXPY variables, rivals and leaders in numbers, and compiled
+    anew for every answer: slower than :class:`Replies`, and as accurate as a cone solver.
+    """
+
+    def __init__(self, game: Game, solver: str | None, options: Mapping[str, Any]) -> None:
+        self.game, self.solver, self.options = game, solver, options
+        self.tally = Tally()
+
+    def problem(self, x: Array, rivals: Array) -> tuple[Any, Any, list[Any], list[Any]]:
+        """The problem at one profile, its variable, its own limits and its shared limits."""
+        import cvxpy as cp
+
+        y = cp.Variable(self.game.follower_shape, name=self.game.follower_action.name)
+        own = Elementwise(y)
+        payoff = self.game.follower_payoff(own, rivals, x).expression
+        limits, shared = ([e <= 0 for e in es] for es in limits_of(self.game, own, rivals, x))
+        bounds = []
+        for values, sign in zip(self.game.follower_bounds, (1.0, -1.0), strict=True):
+            where = np.flatnonzero(np.isfinite(values).ravel())
+            if len(where):
+                chosen = cp.vec(y, order="C")[where]
+                bounds.append(sign * chosen >= sign * values.ravel()[where])
+        goal = cp.Maximize(cp.sum(payoff))
+        return cp.Problem(goal, [*bounds, *limits, *shared]), y, limits, shared
+
+    def __call__(
+        self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
+    ) -> Answer:
+        """As :meth:`Replies.__call__`; nothing is expanded, so the start does not matter."""
+        out = Answer(
+            np.array(y), np.array(lam), np.array(mu), np.zeros(len(x), bool), np.full(len(x), np.inf)
+        )
+        for e in range(len(x)):
+            try:
+                self._one(e, x[e], rivals[e], out)
+            except Exception as error:  # SolverFailure, or CVXPY's DCPError at these numbers
+                self.tally.failures += 1
+                self.tally.failure = str(error).splitlines()[0] if str(error) else repr(error)
+        return out
+
+    def _one(self, e: int, x: Array, rivals: Array, out: Answer) -> None:
+        problem, y, limits, shared = self.problem(x, rivals)
+        if not problem.is_dcp():
+            raise SolverFailure("the followers' problems are not convex at some leader actions")
+        solvers = choose(False, self.solver)
+        name, seconds = run_solver(problem, solvers, self.options, exact=False)
+        self.tally.solves[name] += 1
+        self.tally.solver_seconds += seconds
+        low, high = self.game.follower_bounds
+        out.y[e] = np.clip(y.value, low, high)
+        if limits:
+            parts = [np.broadcast_to(c.dual_value, c.shape) for c in limits]
+            out.lam[e] = np.maximum(np.concatenate(parts, axis=-1), 0.0)
+        if shared:
+            out.mu[e] = np.maximum(np.concatenate([np.ravel(c.dual_value) for c in shared]), 0.0)
+        out.good[e], out.error[e] = True, 0.0

@@ -1,0 +1,337 @@
+"""Finding IPOPT, and running it on Pyomo models.
+
+In this order: the executable that ``idaes get-extensions`` installs, ``ipopt`` on the PATH, the
+IPOPT inside the casadi wheel. All three read the model as an .nl file, whose order of variables
+and constraints its writer reports; values and multipliers come back in that order.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+MISSING = (
+    'needs IPOPT, and found none: pip install "stackel[mpec]" brings one inside casadi; an '
+    "executable from `idaes get-extensions` or on the PATH is used before it"
+)
+
+DEFAULTS: Mapping[str, Any] = {
+    "tol": 1e-10,
+    "constr_viol_tol": 1e-10,
+    "compl_inf_tol": 1e-10,
+    "acceptable_tol": 1e-8,
+    "bound_relax_factor": 0.0,  # formulas may blow up beyond a bound
+    "max_iter": 400,
+}
+"""IPOPT's options (coin-or.github.io/Ipopt/OPTIONS.html) unless the user sets them."""
+
+SLACK_IN_TIME = 0.9
+"""A solver compiled for a time limit serves until this share of the limit is left."""
+
+
+@dataclass(frozen=True)
+class Ipopt:
+    """One IPOPT.
+
+    Attributes:
+        source: ``"idaes"``, ``"path"`` or ``"casadi"``.
+        executable: the file, unless it lives inside casadi.
+    """
+
+    source: str
+    executable: Path | None = None
+
+    def __str__(self) -> str:
+        if self.executable is not None:
+            return f"{self.source}: {self.executable}"
+        return f"casadi {metadata.version('casadi')}"
+
+
+def idaes_folder() -> Path | None:
+    """Where ``idaes get-extensions`` puts executables.
+
+    The rule of idaes.config.get_data_directory, without its import, which takes seconds and
+    changes the logging.
+    """
+    if "IDAES_DATA" in os.environ:
+        return Path(os.environ["IDAES_DATA"]) / "bin"
+    home = "LOCALAPPDATA" if os.name == "nt" else "HOME"
+    if home not in os.environ:
+        return None
+    return Path(os.environ[home]) / ("idaes" if os.name == "nt" else ".idaes") / "bin"
+
+
+def locate() -> Ipopt | None:
+    """The first IPOPT found, or None."""
+    folder = idaes_folder()
+    if folder is not None:
+        found = shutil.which("ipopt", path=str(folder))
+        if found:
+            return Ipopt("idaes", Path(found))
+    found = shutil.which("ipopt")
+    if found:
+        return Ipopt("path", Path(found))
+    return Ipopt("casadi") if find_spec("casadi") is not None else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solve ended in. The point itself is in the Pyomo model.
+
+    Attributes:
+        solved: whether IPOPT's test (or its acceptable one) is met.
+        message: IPOPT's own words.
+        iterations: IPOPT's count, where it is known.
+    """
+
+    solved: bool
+    message: str
+    iterations: int | None = None
+
+
+class Program:
+    """A Pyomo model that is solved again and again from other values and bounds.
+
+    Fixed variables stay variables of the written problem, with both bounds at their value, so
+    that fixing, freeing and moving them needs no new file; IPOPT takes them out itself and still
+    prices them. After a solve the model's variables hold the point, and ``model.dual`` and
+    ``model.rc``, where the model has them, the multipliers in Pyomo's signs: the objective's
+    gradient is the sum of dual times a constraint's gradient, plus the reduced costs.
+
+    Args:
+        model: the model, to be minimised.
+        ipopt: which one.
+        options: IPOPT's, over :data:`DEFAULTS`.
+        without: blocks of the model to leave out.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        ipopt: Ipopt,
+        options: Mapping[str, Any] | None = None,
+        without: Sequence[Any] = (),
+    ) -> None:
+        self.model, self.ipopt, self.without = model, ipopt, list(without)
+        self.options = {**DEFAULTS, **(options or {})}
+        self._compiled: tuple[float, Any] | None = None
+
+    def solve(self, seconds: float | None = None) -> Outcome:
+        """Solve from where the model stands; the point reached is loaded whatever the outcome.
+
+        Args:
+            seconds: most wall-clock time.
+        """
+        if self.ipopt.executable is None:
+            return self._solve_inside(seconds)
+        with tempfile.TemporaryDirectory(prefix="stackel-") as folder:
+            return self._solve_outside(Path(folder), seconds)
+
+    # -- the written problem -------------------------------------------------------------------
+
+    def _write(self, folder: Path) -> tuple[Path, list[Any], list[Any]]:
+        """The .nl file, its variables and its constraints in order."""
+        import pyomo.environ as pyo
+        from pyomo.repn.plugins.nl_writer import NLWriter
+
+        variables = list(self.model.component_data_objects(pyo.Var))
+        held = [(v, v.value, v.lb, v.ub) for v in variables if v.fixed]
+        file = folder / "model.nl"
+        for block in self.without:
+            block.deactivate()
+        try:
+            for v, value, _, _ in held:
+                v.unfix()
+                v.setlb(value)
+                v.setub(value)
+            with file.open("w", newline="\n", encoding="ascii") as stream:
+                written = NLWriter().write(
+                    self.model,
+                    stream,
+                    linear_presolve=False,
+                    scale_model=False,
+                    export_defined_variables=False,
+                    symbolic_solver_labels=False,
+                )
+        finally:
+            for v, value, low, high in held:
+                v.setlb(low)
+                v.setub(high)
+                v.fix(value)
+            for block in self.without:
+                block.activate()
+        return file, list(written.variables), list(written.constraints)
+
+    def _load(
+        self,
+        variables: Sequence[Any],
+        constraints: Sequence[Any],
+        values: Array,
+        dual: Array,
+        reduced: Array,
+    ) -> None:
+        for v, value in zip(variables, values, strict=True):
+            if not v.fixed:
+                v.set_value(float(value), skip_validation=True)
+        for name, owners, numbers in (("dual", constraints, dual), ("rc", variables, reduced)):
+            suffix = self.model.component(name)
+            if suffix is not None and len(numbers) == len(owners):
+                suffix.clear()
+                suffix.update(zip(owners, map(float, numbers), strict=True))
+
+    # -- inside casadi -------------------------------------------------------------------------
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, Any], tuple[Any, Any], list[Any], list[Any]]:
+        """casadi's problem, its constraints' bounds, and the Pyomo objects in its order."""
+        import casadi
+
+        with tempfile.TemporaryDirectory(prefix="stackel-") as folder:
+            file, variables, constraints = self._write(Path(folder))
+            builder = casadi.NlpBuilder()
+            builder.import_nl(str(file), {"verbose": False})
+        problem = {"x": casadi.vcat(builder.x), "f": builder.f, "g": casadi.vcat(builder.g)}
+        return problem, (builder.g_lb, builder.g_ub), variables, constraints
+
+    def _solver(self, seconds: float | None) -> Any:
+        """casadi takes options at compilation only: compiled anew as the time runs out."""
+        import casadi
+
+        limit = np.inf if seconds is None else max(seconds, 1e-3)
+        if self._compiled is not None and (
+            self._compiled[0] == limit or SLACK_IN_TIME * self._compiled[0] <= limit < np.inf
+        ):
+            return self._compiled[1]
+        options: dict[str, Any] = {f"ipopt.{k}": v for k, v in self.options.items()}
+        options |= {"ipopt.print_level": 0, "ipopt.sb": "yes", "print_time": False}
+        options |= {"show_eval_warnings": False, "expand": True}
+        if limit < np.inf:
+            options["ipopt.max_wall_time"] = limit
+        solver = casadi.nlpsol("ipopt", "ipopt", self._read[0], options)
+        self._compiled = limit, solver
+        return solver
+
+    def _solve_inside(self, seconds: float | None) -> Outcome:
+        _, (g_low, g_high), variables, constraints = self._read
+        solver = self._solver(seconds)
+        start, low, high = (np.array(part) for part in zip(*map(_box, variables), strict=True))
+        found = solver(x0=start, lbx=low, ubx=high, lbg=g_low, ubg=g_high)
+        stats = solver.stats()
+        message = stats["return_status"]
+        if message == "User_Requested_Stop":  # casadi turns Ctrl-C into this
+            raise KeyboardInterrupt
+        values, dual, reduced = (np.array(found[k]).ravel() for k in ("x", "lam_g", "lam_x"))
+        if np.isfinite(values).all():
+            self._load(variables, constraints, values, -dual, -reduced)
+        solved = message in ("Solve_Succeeded", "Solved_To_Acceptable_Level")
+        return Outcome(solved, message.replace("_", " "), stats.get("iter_count"))
+
+    # -- as an executable ----------------------------------------------------------------------
+
+    def _solve_outside(self, folder: Path, seconds: float | None) -> Outcome:
+        file, variables, constraints = self._write(folder)
+        options = {**self.options, "print_level": 0, "sb": "yes"}
+        if seconds is not None:
+            options["max_wall_time"] = max(seconds, 1e-3)
+        settings = folder / "ipopt.opt"
+        settings.write_text("".join(f"{k} {v}\n" for k, v in options.items()), encoding="ascii")
+        command = [str(self.ipopt.executable), str(file), "-AMPL", f"option_file_name={settings}"]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=None if seconds is None else seconds + 5.0,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(False, "ran past its time limit and was stopped")
+        except OSError as error:
+            raise RuntimeError(f"{self.ipopt.executable} does not run: {error}") from error
+        answer = file.with_suffix(".sol")
+        if not answer.is_file():
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise RuntimeError(
+                f"{self.ipopt.executable} returned no solution (exit {done.returncode})"
+                + (f": {said[-1]}" if said else "")
+            )
+        solution = read_solution(answer.read_text(encoding="ascii", errors="replace"))
+        if len(solution.values) == len(variables):
+            rc = np.zeros(len(variables))
+            for name in ("ipopt_zL_out", "ipopt_zU_out"):
+                for index, value in solution.suffixes.get(name, {}).items():
+                    rc[index] += value
+            self._load(variables, constraints, solution.values, solution.dual, rc)
+        return Outcome(0 <= solution.code < 200 and len(solution.values) > 0, solution.message)
+
+
+def _box(v: Any) -> tuple[float, float, float]:
+    """Value and bounds of a Pyomo variable, a fixed one between its value and itself."""
+    value = float(v.value) if v.value is not None else 0.0
+    if v.fixed:
+        return value, value, value
+    low, high = v.lb, v.ub
+    return value, -np.inf if low is None else low, np.inf if high is None else high
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The content of a .sol file (D. Gay, Writing .nl files, 2005, section on .sol)."""
+
+    message: str
+    code: int
+    values: Array
+    dual: Array
+    suffixes: Mapping[str, Mapping[int, float]]
+
+
+def read_solution(text: str) -> Solution:
+    """Read a .sol file.
+
+    Raises:
+        RuntimeError: the file is not one.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    try:
+        at = lines.index("Options")
+        message = " ".join(line for line in lines[:at] if line)
+        options = int(lines[at + 1])
+        extra = options > 4  # then two of them are no lines, and a tolerance follows the sizes
+        at += 2 + options - 2 * extra
+        _, duals, _, primals = (int(n) for n in lines[at : at + 4])
+        at += 4 + extra
+        dual = np.array([float(v) for v in lines[at : at + duals]])
+        values = np.array([float(v) for v in lines[at + duals : at + duals + primals]])
+        if len(values) != primals:
+            raise ValueError("the file ends too soon")
+        at += duals + primals
+        code, suffixes = 0, {}
+        while at < len(lines):
+            word = lines[at].split()
+            at += 1
+            if word[:1] == ["objno"]:
+                code = int(word[2])
+            elif word[:1] == ["suffix"]:
+                count, table = int(word[2]), int(word[5])
+                name = lines[at]
+                at += 1 + table
+                rows = (line.split() for line in lines[at : at + count])
+                suffixes[name] = {int(i): float(v) for i, v in rows}
+                at += count
+    except (ValueError, IndexError) as error:
+        raise RuntimeError(f"IPOPT's solution cannot be read: {error}") from error
+    return Solution(message, code, values, dual, suffixes)
