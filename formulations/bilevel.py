@@ -121,7 +121,8 @@ class DeSilva(Game):
     The optimum x = (1/2, 1/2) is a kink: below it the follower no longer moves.
     A. H. De Silva, Sensitivity formulas for nonlinear factorable programming and their application
     to the solution of an implicitly defined optimization model of US crude oil production, PhD
-    thesis, George Washington University 1978; MacMPEC desilva, BOLIB DeSilva1978, BASBLib d_1978_01.
+    thesis, George Washington University 1978; MacMPEC desilva, BOLIB DeSilva1978, BASBLib
+    d_1978_01.
     """
 
     @property

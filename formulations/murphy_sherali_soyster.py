@@ -11,9 +11,9 @@ and a firm's cost of a quantity q, with supply elasticity beta,
 
 F. H. Murphy, H. D. Sherali and A. L. Soyster, "A mathematical programming approach for determining
 oligopolistic market equilibrium", Mathematical Programming 24 (1982), 92-106; the leader's problem
-is H. D. Sherali, A. L. Soyster and F. H. Murphy, "Stackelberg-Nash-Cournot equilibria: characteri-
-zations and computations", Operations Research 31 (1983), 253-276. Quantities and money have no
-units in either.
+is H. D. Sherali, A. L. Soyster and F. H. Murphy, "Stackelberg-Nash-Cournot equilibria:
+characterizations and computations", Operations Research 31 (1983), 253-276. Quantities and money
+have no units in either.
 
 With ``anticipation="none"`` no firm foresees another's reaction, which is the Cournot-Nash
 equilibrium of all five.

@@ -12,7 +12,6 @@ CVXPY itself is imported when the first expression is made, not with this module
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -247,7 +246,12 @@ def _pair(left: Any, right: Any) -> tuple[Any, Any]:
 def limits_of(game: Game, y: Elementwise, rivals: Any, x: Any) -> tuple[list[Any], list[Any]]:
     """The own limits and the shared ones, as CVXPY expressions, in the game's order."""
     own, shared = game.follower_limits(y, rivals, x), game.shared_limits(y, x)
-    return [_lift(e) for e in own.values()], [_lift(e) for e in shared.values()]
+    constant = _cp().Constant
+    as_constants = ([_lift(e) for e in group.values()] for group in (own, shared))
+    own_, shared_ = (
+        [constant(e) if isinstance(e, np.ndarray) else e for e in group] for group in as_constants
+    )
+    return own_, shared_
 
 
 def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
@@ -311,7 +315,3 @@ def _quote(value: Any, wanted: str) -> str:
         text = f"its curvature is {value.curvature.lower()}"
     return text if len(text) <= QUOTE else text[: QUOTE - 3] + "..."
 
-
-def finite(value: Array, otherwise: float = math.nan) -> Array:
-    """A copy with what is not finite replaced."""
-    return np.where(np.isfinite(value), value, otherwise)

@@ -38,6 +38,10 @@ TRUST = 3.0
 and every argument of exp by less than 1."""
 
 
+ROUNDING = 1e-12
+"""An action this close to a bound, relative to 1 + |y|, is at it."""
+
+
 @dataclass
 class Answer:
     """Replies to B elements' rivals.
@@ -77,6 +81,7 @@ class Replies:
         self.solver, self.options = solver, options
         self.tally = Tally()
         self._stacks: dict[Any, Stack] = {}
+        self._solvers = {kind: choose(kind, solver) for kind in (True, False)}
 
     def __call__(
         self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
@@ -89,14 +94,11 @@ class Replies:
             y, lam, mu: where expansions are made.
             cold: elements (B,) that have no such point.
         """
-        objective, *limits = self.recovered.terms(rivals, x)
-        G, g = self._shared(rivals, x)
-        low, high = (np.broadcast_to(b, rivals.shape) for b in self.game.follower_bounds)
-        whole = Batch(objective, limits, low, high, G, g)
+        whole = self.batch(x, rivals)
         out = Answer(
             np.array(y), np.array(lam), np.array(mu), np.zeros(len(x), bool), np.full(len(x), np.inf)
         )
-        convex = np.all([t.convex() for t in (objective, *limits)], axis=0)
+        convex = np.all([t.convex() for t in (whole.objective, *whole.limits)], axis=0)
         if not convex.all():
             self._failed("the followers' problems are not convex at some leader actions", ~convex)
         warm = np.flatnonzero(convex & (~cold | self.recovered.quadratic))
@@ -143,7 +145,7 @@ class Replies:
         if not len(usable):
             return
         step, lam, mu, good = self._solve(local.at(usable), quadratic=True)
-        y = np.clip(y0[usable] + step, whole.low[usable], whole.high[usable])
+        y = _snapped(y0[usable] + step, whole.low[usable], whole.high[usable])
         good &= self._trusted(whole.at(usable), y0[usable], y)
         at = where[usable[good]]
         out.y[at], out.lam[at], out.mu[at], out.good[at] = y[good], lam[good], mu[good], True
@@ -183,8 +185,7 @@ class Replies:
             one = batch.at(filled)
             try:
                 stack = self.stack(one)
-                solvers = choose(quadratic, self.solver)
-                found = stack.solve(one, solvers, self.options, exact=quadratic)
+                found = stack.solve(one, self._solvers[quadratic], self.options, exact=quadratic)
             except SolverFailure as failure:
                 if len(part) > 1:
                     todo += [part[: len(part) // 2], part[len(part) // 2 :]]
@@ -198,6 +199,20 @@ class Replies:
             good[part] = True
         return v, lam, mu, good
 
+    def batch(self, x: Array, rivals: Array) -> Batch:
+        """The numbers of the replies to rivals (B, I, n) at leader actions x (B, d, J)."""
+        objective, *limits = self.recovered.terms(rivals, x)
+        G, g = self._shared(rivals, x)
+        low, high = (np.broadcast_to(b, rivals.shape) for b in self.game.follower_bounds)
+        return Batch(objective, limits, low, high, G, g)
+
+    def example(self, x: Array, rivals: Array) -> Any:
+        """The CVXPY problem at one profile (d, J), (I, n), its parameters set."""
+        batch = self.batch(x[None], rivals[None])
+        stack = self.stack(batch)
+        stack.put(batch)
+        return stack.problem
+
     def stack(self, batch: Batch) -> Stack:
         """The compiled problem for numbers of this form."""
         functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
@@ -205,6 +220,12 @@ class Replies:
         if key not in self._stacks:
             self._stacks[key] = Stack(batch)
         return self._stacks[key]
+
+
+def _snapped(y: Array, low: Array, high: Array) -> Array:
+    """Actions on a bound where rounding alone keeps them off it."""
+    near = ROUNDING * (1.0 + np.abs(y))
+    return np.where(y <= low + near, low, np.where(y >= high - near, high, y))
 
 
 class FormulaReplies:
@@ -217,6 +238,7 @@ class FormulaReplies:
     def __init__(self, game: Game, solver: str | None, options: Mapping[str, Any]) -> None:
         self.game, self.solver, self.options = game, solver, options
         self.tally = Tally()
+        self._solvers = choose(False, solver)
 
     def problem(self, x: Array, rivals: Array) -> tuple[Any, Any, list[Any], list[Any]]:
         """The problem at one profile, its variable, its own limits and its shared limits."""
@@ -234,6 +256,10 @@ class FormulaReplies:
                 bounds.append(sign * chosen >= sign * values.ravel()[where])
         goal = cp.Maximize(cp.sum(payoff))
         return cp.Problem(goal, [*bounds, *limits, *shared]), y, limits, shared
+
+    def example(self, x: Array, rivals: Array) -> Any:
+        """The CVXPY problem at one profile (d, J), (I, n)."""
+        return self.problem(x, rivals)[0]
 
     def __call__(
         self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
@@ -254,8 +280,7 @@ class FormulaReplies:
         problem, y, limits, shared = self.problem(x, rivals)
         if not problem.is_dcp():
             raise SolverFailure("the followers' problems are not convex at some leader actions")
-        solvers = choose(False, self.solver)
-        name, seconds = run_solver(problem, solvers, self.options, exact=False)
+        name, seconds = run_solver(problem, self._solvers, self.options, exact=False)
         self.tally.solves[name] += 1
         self.tally.solver_seconds += seconds
         low, high = self.game.follower_bounds

@@ -247,12 +247,16 @@ class Stack:
         chosen = self.cp.vec(self.v, order="C")[where]
         return [sign * chosen >= sign * p]
 
+    def put(self, batch: Batch) -> None:
+        """Set the parameters."""
+        for put in self._set:
+            put(batch)
+
     def solve(
         self, batch: Batch, solvers: list[str], options: Mapping[str, Any], exact: bool
     ) -> tuple[Array, Array, Array, str, float]:
         """v (E, I, n), multipliers (E, I, m) and (E, k), the solver and its seconds."""
-        for put in self._set:
-            put(batch)
+        self.put(batch)
         name, seconds = run_solver(self.problem, solvers, options, exact)
         E, I = self.E, self.I
         v = np.array(self.v.value).reshape(E, I, self.n)

@@ -94,6 +94,7 @@ class _Stationarity:
         self.open_low = self.open_high = np.zeros(low.size, dtype=bool)
         self._known: dict[bytes, tuple[Response, Array]] = {}
         self._jacobians: dict[bytes, Array] = {}
+        self._latest: Array | None = None
         self._last: Array | None = None
 
     def at(self, batch: Array) -> _Stationarity:
@@ -105,6 +106,8 @@ class _Stationarity:
         if key not in self._known:
             self.run.check()
             at = self.followers.settle(x[None], self.begin)
+            if at.converged.all():
+                self.begin = at  # the next profile is likely closer to this one
             self._known[key] = at, self.followers.slopes(x[None], at)[0]
         return self._known[key]
 
@@ -122,11 +125,14 @@ class _Stationarity:
             both = np.concatenate([up[0], down[0]])
             answer = self.followers.settle(both, at[np.zeros(len(both), dtype=int)])
             slopes = self.followers.slopes(both, answer).reshape(2, y.size, y.size)
-            self._jacobians[key] = -((slopes[0] - slopes[1]) / width[0][:, None]).T
+            self._latest = -((slopes[0] - slopes[1]) / width[0][:, None]).T
+            self._jacobians[key] = self._latest
         return self._jacobians[key]
 
     def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
-        h = np.abs(np.diagonal(self.jacobian(y)))
+        # Scales only: the curvatures of the last step serve until the next one is taken.
+        near = self._jacobians.get(y.tobytes(), self._latest)
+        h = np.abs(np.diagonal(self.jacobian(y) if near is None else near))
         h = np.where(h > 1e-12 * h.max(initial=1e-300), h, 1.0)[None]
         return h, np.ones_like(lam), np.ones_like(lam)
 
@@ -149,7 +155,7 @@ class _Stationarity:
     def concave(self, y: Array, margin: float = 1e-9) -> bool:
         """Whether every free decision sits at a maximum, not at a minimum, of its leader."""
         _, slopes = self.evaluate(y.reshape(self.game.leader_shape))
-        h = np.diagonal(self.jacobian(y))
+        h = np.diagonal(self.jacobian(y) if self._latest is None else self._latest)
         scale = np.abs(h).max(initial=1e-300)
         flat_slopes = slopes.ravel()
         free = (y > self.low) & (y < self.high)

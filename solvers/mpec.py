@@ -19,7 +19,7 @@ import numpy as np
 
 from stackel.backend import Backend, check_range
 from stackel.deviations import search_range
-from stackel.errors import OptionError, Refusal, StackelError
+from stackel.errors import OptionError, Refusal
 from stackel.game import Game
 from stackel.response import middle
 from stackel.run import Point, Run, Status
@@ -28,6 +28,7 @@ from stackel.solvers import pyomo_model
 from stackel.solvers.complementarity import find
 from stackel.solvers.complementarity.base import attach
 from stackel.solvers.pieces import Pieces, stationarity
+from stackel.solvers.strong_stationarity import StrongStationarity
 
 Array = np.ndarray
 
@@ -35,6 +36,11 @@ STRATEGIES = ("diagonalisation", "all-at-once")
 
 GAIN = 1e-8
 """A leader's gain, relative to 1 + |payoff|, for which it leaves where it stands."""
+
+SAME = 1e-6
+"""Change of the leader actions, relative to 1 + |x|, that confirms the joint problem's answer."""
+
+NOT_JOINT = "the leaders' joint problem was not solved; their own problems in turn settled"
 
 
 @dataclass(frozen=True)
@@ -299,14 +305,59 @@ class _Search:
         return ""
 
     def all_at_once(self) -> Point:
-        raise NotImplementedError
+        """All leaders' conditions together; then each leader, from all starts, has its say."""
+        joint = self._joint()
+        found: tuple[Array, Array] | None = None
+        trail = [self.x]
+        tries = 0
+        while self.sweeps < self.options.max_sweeps:
+            try:
+                change = self.sweep(globally=True)
+            except _Failed as failed:
+                return self.point(Status.FAILED, str(failed))
+            if found is not None and change <= SAME:
+                return self.point(Status.CONVERGED, joint=joint, tries=tries)
+            cycle = self.visited(trail)
+            if cycle:
+                return self.point(Status.CYCLE, cycle, tries=tries)
+            if change <= self.options.tolerance and tries:
+                return self.point(Status.CONVERGED, NOT_JOINT, tries=tries)
+            trail.append(self.x)
+            joint.begin(self.x, [leader.pieces for leader in self.leaders])
+            tries += 1
+            found = None
+            if joint.solve():
+                found = pyomo_model.read_actions(joint.model, self.game)
+                self.x = found[0]
+                self.run.step(*found, all_at_once=tries)
+        detail = f"{self.sweeps} sweeps over the leaders"
+        return self.point(Status.ITERATION_LIMIT, detail, tries=tries)
 
-    def point(self, status: Status, detail: str = "") -> Point:
-        """Where the search stands."""
-        model = self.last.model
-        _, y = pyomo_model.read_actions(model, self.game)
-        return Point(
+    def _joint(self) -> StrongStationarity:
+        o = self.options
+        return StrongStationarity(
+            self.game,
             self.x,
+            lambda: find(o.mode),
+            o.complementarity,
+            self.ipopt,
+            o.ipopt_options,
+            self.run,
+        )
+
+    def point(
+        self,
+        status: Status,
+        detail: str = "",
+        *,
+        joint: StrongStationarity | None = None,
+        tries: int | None = None,
+    ) -> Point:
+        """Where the search stands, or the leaders' joint problem."""
+        model = self.last.model if joint is None else joint.model
+        x, y = pyomo_model.read_actions(model, self.game)
+        return Point(
+            self.x if joint is None else x,
             y,
             status,
             pyomo_model.read_multipliers(model),
@@ -315,9 +366,15 @@ class _Search:
                 "mode": self.options.mode,
                 "strategy": self.options.strategy,
                 "sweeps": self.sweeps,
-                "solves": sum(leader.pieces.solves for leader in self.leaders),
+                "solves": sum(leader.pieces.solves for leader in self.leaders)
+                + (0 if joint is None else joint.pieces.solves),
                 "complementarity": max(leader.pieces.complementarity for leader in self.leaders),
-                "stationarity": [self._kind(leader) for leader in self.leaders],
+                "stationarity": (
+                    [self._kind(leader) for leader in self.leaders]
+                    if joint is None
+                    else [joint.stationarity()] * len(self.leaders)
+                ),
+                **({} if tries is None else {"all_at_once": tries}),
             },
             detail,
         )
@@ -327,6 +384,3 @@ class _Search:
         if leader.pieces.sides is None:
             return "unknown: the exact problem on its piece was not solved"
         return stationarity(leader.pieces.prices())
-
-
-__all__ = ["MPEC", "StackelError", "build"]

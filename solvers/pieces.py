@@ -112,8 +112,11 @@ class Pieces:
         self.sides = None
         return good is not None
 
-    def polish(self) -> bool:
+    def polish(self, pivot: bool = True) -> bool:
         """The exact problem on the piece where the model stands, and on better neighbours.
+
+        Args:
+            pivot: whether to look at neighbours.
 
         Returns:
             whether one was solved; otherwise the model stands where it stood.
@@ -121,7 +124,7 @@ class Pieces:
         before = self.snapshot()
         guesses = [self.sides] if self.sides is not None else [self._guess(), self._nearer()]
         for sides in guesses:
-            if self._walk(sides):
+            if self._walk(sides, PIVOTS if pivot else 1):
                 return True
             self.restore(before)
         self.sides = None
@@ -137,9 +140,9 @@ class Pieces:
     def _nearer(self) -> list[Side]:
         return ["a" if a < b else "b" for a, b in (p.values for p in self.pairs)]
 
-    def _walk(self, sides: list[Side]) -> bool:
+    def _walk(self, sides: list[Side], most: int) -> bool:
         best: tuple[list[Side], list[float]] | None = None
-        for _ in range(PIVOTS):
+        for _ in range(most):
             if not self._on(sides):
                 break
             best = sides, self.snapshot()
@@ -149,8 +152,7 @@ class Pieces:
             sides = better
         if best is None:
             return False
-        if best[0] is not sides:  # the last neighbour was not solved
-            self.restore(best[1])
+        self.restore(best[1])  # unless the last neighbour was solved, it stands elsewhere
         self.sides = best[0]
         return True
 

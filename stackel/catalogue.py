@@ -59,6 +59,32 @@ PRESETS: Mapping[str, Preset] = {
     "les-miserables": Preset(
         "stackel.catalogue:les_miserables", about="followers on the characters of Les Misérables"
     ),
+    "five-firms": Preset(
+        "stackel.formulations.murphy_sherali_soyster:five_firms",
+        about="Murphy, Sherali and Soyster's oligopoly, the first firm leading",
+    ),
+    "gnash10": Preset(
+        "stackel.formulations.murphy_sherali_soyster:gnash",
+        {"instance": "gnash10"},
+        "the same as MacMPEC codes it",
+    ),
+    "c2f2": Preset(
+        "stackel.formulations.carbon_tax:c2f2", about="two governments tax two firms each (ZERO)"
+    ),
+    "simple-blu": Preset(
+        "stackel.formulations.carbon_tax:simple_blu", about="one government, one firm (ZERO)"
+    ),
+    "simple-verde": Preset(
+        "stackel.formulations.carbon_tax:simple_verde", about="a gas and a solar firm (ZERO)"
+    ),
+    "three-buyers": Preset(
+        "stackel.formulations.substitutes:three_buyers", about="two goods that replace each other"
+    ),
+    "cournot-3x5": Preset(
+        "stackel.formulations.cournot_stackelberg:equal_firms",
+        {"leaders": 3, "followers": 5},
+        "three leading and five following firms",
+    ),
 }
 
 

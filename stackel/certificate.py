@@ -167,7 +167,7 @@ def certify(
     notes: list[str] = []
     now_f = game.calculus.follower_payoffs(y, y, x)
     follower, exact = _follower_side(game, x, y, now_f, notes)
-    settled = response.settle(game, x, _as_response(game, y))
+    settled = response.settle(game, x, _as_response(game, y, follower["lam"]))
     leader, search = _leader_side(game, x, y, settled, anticipation, points, notes)
     violations, violation = _violations(game, x, y)
     now_l = game.calculus.leader_values(x, y)[0]
@@ -224,8 +224,9 @@ def _scale(*payoffs: Array) -> float:
     return float(max(finite)) or 1.0
 
 
-def _as_response(game: Game, y: Array) -> Response:
-    lam, mu = game.calculus.zeros(())
+def _as_response(game: Game, y: Array, lam: Array | None = None) -> Response:
+    none, mu = game.calculus.zeros(())
+    lam = none if lam is None else lam
     return Response(y, lam, mu, np.array(np.inf), np.array(False))
 
 
@@ -250,7 +251,8 @@ def _follower_side(
             f"conditions, compared with {SAMPLES} sampled actions each"
         )
     gaps = np.maximum(reached - now, 0.0) + slack
-    return {"gaps": np.where(np.isfinite(now), gaps, np.inf), "action": action}, exact
+    gaps = np.where(np.isfinite(now), gaps, np.inf)
+    return {"gaps": gaps, "action": action, "lam": best.lam[:, : game.calculus.m]}, exact
 
 
 def _affine_shared(game: Game) -> bool:

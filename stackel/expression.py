@@ -195,7 +195,16 @@ def binary(op: str, left: Any, right: Any) -> Expression:
         return expand(a, shape)
     if op == "mul" and is_number(a, 1.0):
         return expand(b, shape)
-    return _fold(op, (a, b), shape)
+    return _fold(op, (_narrow(a, b, shape), _narrow(b, a, shape)), shape)
+
+
+def _narrow(node: Expression, other: Expression, shape: Shape) -> Expression:
+    """What was expanded need not be where the operation broadcasts anyway."""
+    if node.op == "expand":
+        inner = node.args[0]
+        if np.broadcast_shapes(inner.shape, other.shape) == shape:
+            return inner
+    return node
 
 
 def power(base: Any, exponent: Any) -> Expression:

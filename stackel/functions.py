@@ -67,6 +67,9 @@ def concat(parts: Sequence[Any], axis: int = -1) -> Any:
     """Join arrays along the last (leaders) or second to last (followers) axis."""
     if any(isinstance(p, Expression) for p in parts):
         return expression.concat(parts, axis)
+    for part in parts:  # an array type that brings its own way, as stackel's CVXPY wrapper does
+        if hasattr(part, "__stackel_concat__"):
+            return part.__stackel_concat__(parts, axis)
     first = parts[0]
     if isinstance(first, np.ndarray):
         return np.concatenate(parts, axis=axis)

@@ -21,7 +21,7 @@ def _sum(a: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _expand(a: Any, shape: tuple[int, int]) -> Any:
-    return np.broadcast_to(a, a.shape[:-2] + shape)
+    return a if a.shape[-2:] == shape else np.broadcast_to(a, a.shape[:-2] + shape)
 
 
 def _slice(a: Any, window: tuple[int, int, int, int]) -> Any:

@@ -75,6 +75,8 @@ class Joint:
         self.shape = calculus.game.follower_shape
         self.p = low.size
         self.q = self.shape[0] * calculus.m + calculus.k
+        # Blocks at the last point asked for: scales and step ask at the same one.
+        self._known: tuple[Array, Array, tuple[Array, Array, Array]] | None = None
 
     def at(self, batch: Array) -> Joint:
         return Joint(self.calculus, self.x[batch], self.edges)
@@ -97,9 +99,11 @@ class Joint:
 
     def _blocks(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         """Own Hessians (B, I, n, n), own limits' gradients (B, I, m, n), shared ones' (B, k, p)."""
-        Y, L, mu = self.unflat(y, lam)
-        H, C = self.calculus.own_blocks(Y, Y, self.x, L, mu)
-        return H, C, shared_gradients(self.calculus, Y, Y, self.x)
+        if self._known is None or self._known[0] is not y or self._known[1] is not lam:
+            Y, L, mu = self.unflat(y, lam)
+            H, C = self.calculus.own_blocks(Y, Y, self.x, L, mu)
+            self._known = (y, lam, (H, C, shared_gradients(self.calculus, Y, Y, self.x)))
+        return self._known[2]
 
     def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         H, C, A = self._blocks(y, lam)
@@ -130,7 +134,9 @@ class Joint:
         chunk = max(1, CHUNK // (z * z))
         for start in range(0, len(y), chunk):
             some = np.arange(start, min(start + chunk, len(y)))
-            matrix = self.at(some)._matrix(y[some], lam[some]) * weight[some, :, None]
+            whole = len(some) == len(y)
+            part = (self, y, lam) if whole else (self.at(some), y[some], lam[some])
+            matrix = part[0]._matrix(*part[1:]) * weight[some, :, None]
             matrix[:, np.arange(z), np.arange(z)] += diagonal[some]
             out[some] = solve_dense(matrix, right[some])
         return out
