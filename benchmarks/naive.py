@@ -32,7 +32,7 @@ def purchases(game: VehicularTwins, price: list[float], start: list[list[float]]
     return b
 
 
-def equilibrium(game: VehicularTwins, tolerance: float = 1e-8) -> tuple[list[float], list]:
+def equilibrium(game: VehicularTwins, tolerance: float = 1e-7) -> tuple[list[float], list]:
     """Leaders in turn, each by a bounded scalar search in which the followers settle anew."""
     cost, cap = game.unit_cost[0].tolist(), game.price_cap
     price = [(c + cap) / 2 for c in cost]
@@ -44,11 +44,11 @@ def equilibrium(game: VehicularTwins, tolerance: float = 1e-8) -> tuple[list[flo
 
             def loss(p: float, j: int = j) -> float:
                 trial = [*price[:j], p, *price[j + 1 :]]
-                sold = sum(row[j] for row in purchases(game, trial, b))
+                sold = sum(row[j] for row in purchases(game, trial, b))  # noqa: B023
                 share = (1 / p) / sum(1 / q for q in trial)
                 return -game.utility_scale * share * sold * (p - cost[j])
 
-            options = {"xatol": tolerance / 10}
+            options = {"xatol": tolerance / 100}
             best = minimize_scalar(loss, bounds=(cost[j], cap), method="bounded", options=options)
             change = max(change, abs(best.x - price[j]))
             price[j] = float(best.x)

@@ -30,10 +30,11 @@ from stackel.game import Game
 from stackel.response import Response
 from stackel.run import Point, Run, Status
 from stackel.solvers.cvxpy_array import why_not_concave
-from stackel.solvers.cvxpy_replies import FormulaReplies, Replies
+from stackel.solvers.cvxpy_replies import CONE_ERROR, FormulaReplies, Replies
 from stackel.solvers.cvxpy_stack import choose
 from stackel.solvers.cvxpy_terms import Recovered
 from stackel.solvers.leaders import Followers, find, multipliers
+from stackel.structure import degree
 
 Array = np.ndarray
 
@@ -47,6 +48,9 @@ PATIENCE = 12
 """Iterations without progress after which the acceleration starts afresh, more damped."""
 
 LEAST_DAMPING = 1e-3
+
+NEAR = 1e-2
+"""Expansions with a step up to this, relative to 1 + max |y|, are replies near enough."""
 
 FORMULA_ACCURACY = 1e-7
 """What a cone solver's answers to unexpanded formulas are good for, relative."""
@@ -125,10 +129,14 @@ class _CvxpyFollowers(Followers):
         if recovered is not None:
             self.oracle = Replies(game, recovered, options.solver, settings)
             self.tolerance = options.inner_tolerance
+            self.difference = 3e-5
         else:
             self.oracle = FormulaReplies(game, options.solver, settings)
             self.tolerance = max(options.inner_tolerance, FORMULA_ACCURACY)
             self.difference = 3e-3
+        self.expands = recovered is not None
+        formulas = (game.calculus.follower_payoff, *game.calculus.own_limits.values())
+        self.coupled = any(degree(e, game.calculus.R) > 0 for e in formulas)
         self.inner_iterations = 0
 
     def settle(self, x: Array, start: Response | None) -> Response:
@@ -157,29 +165,33 @@ class _CvxpyFollowers(Followers):
         r = np.array(y if rivals is None else np.broadcast_to(rivals, y.shape))
         mixer = Mixer(B, y[0].size, self.options.acceleration)
         residual = np.full(B, np.inf)
+        alone = rivals is not None or not self.coupled  # then one reply is the answer
         live, t = np.arange(B), 0
-        for t in range(1, self.options.max_inner + 1):
+        while len(live) and t < self.options.max_inner:
+            t += 1
             self.run.check()
             found = self.oracle(x[live], r[live], y[live], lam[live], mu[live], cold[live])
-            moved = np.abs(found.y - (r if rivals is None else y)[live]).max((-1, -2))
-            # What an expansion leaves out is of the square of its step.
-            moved = np.maximum(moved, np.where(np.isfinite(found.error), found.error**2, np.inf))
-            size = 1.0 + np.abs(found.y).max((-1, -2))
-            if rivals is not None and isinstance(self.oracle, FormulaReplies):
+            moved = np.abs(found.y - (y if alone else r)[live]).max((-1, -2))
+            if alone and not self.expands:
                 moved = np.zeros(len(live))
+            # What an expansion leaves out is of the square of its step.
+            moved = np.maximum(moved, found.error**2)
+            size = 1.0 + np.abs(found.y).max((-1, -2))
             y[live], lam[live], mu[live] = found.y, found.lam, found.mu
             residual[live] = np.where(found.good, moved, np.inf)
             cold[live] = ~found.good
-            going = found.good & ~(moved <= self.tolerance * size)
-            if rivals is None:
-                flat = (len(live), -1)
-                floor = 100 * self.tolerance * size
-                ahead, again = mixer.next(live, r[live].reshape(flat), found.y.reshape(flat), floor)
-                r[live] = np.clip(ahead.reshape(found.y.shape), low, high)
-                cold[live[again & np.isfinite(found.error)]] = True
-            live = live[going]
-            if not len(live):
-                break
+            if not alone:
+                near = np.flatnonzero(found.error <= NEAR * size)
+                some, flat = live[near], (len(near), y[0].size)
+                ahead, again = mixer.next(
+                    some,
+                    r[some].reshape(flat),
+                    found.y[near].reshape(flat),
+                    100 * self.tolerance * size[near],
+                )
+                r[some] = np.clip(ahead.reshape(-1, *shape), low, high)
+                cold[some[again]] |= found.error[near[again]] < CONE_ERROR
+            live = live[found.good & ~(moved <= self.tolerance * size)]
         self.inner_iterations += t
         good = residual <= 100 * self.tolerance * (1.0 + np.abs(y).max((-1, -2)))
         return Response(y, lam, mu, residual, good, t)
@@ -204,7 +216,7 @@ class CVXPY(Backend):
     solver: str | None = None
     solver_options: Mapping[str, Any] | None = None
     acceleration: int = 5
-    inner_tolerance: float = 1e-10
+    inner_tolerance: float = 1e-11
     max_inner: int = 300
     leader_tolerance: float = 1e-8
     max_sweeps: int = 30
@@ -229,7 +241,10 @@ class CVXPY(Backend):
         if self.solver is not None and not self.missing():
             import cvxpy as cp
 
-            if not isinstance(self.solver, str) or self.solver.upper() not in cp.installed_solvers():
+            if (
+                not isinstance(self.solver, str)
+                or self.solver.upper() not in cp.installed_solvers()
+            ):
                 raise unknown("CVXPY solver", self.solver, cp.installed_solvers())
 
     def accepts(self, game: Game) -> list[str]:
@@ -272,6 +287,14 @@ class CVXPY(Backend):
             kind = "quadratic" if quadratic else "cone"
             said = str(error).splitlines()[0]
             return [f"solver {self.solver.upper()} does not take its {kind} programs: {said}"]
+        if self.solver_options:
+            try:
+                problem.solve(solver=self.solver.upper(), **self.solver_options)
+            except Exception as error:  # each solver has its own kind for what it does not know
+                raise OptionError(
+                    f"option solver_options = {dict(self.solver_options)!r}: {self.solver.upper()} "
+                    f"says: {error}"
+                ) from error
         return []
 
     def solve(self, game: Game, run: Run) -> Point:
@@ -322,8 +345,12 @@ def _looks(game: Game) -> Any:
             response.inside(game, guess * rng.uniform(0.2, 3.0, guess.shape), x[None])
             for _ in range(2)
         )
-        away = np.where(np.isfinite(low) & np.isfinite(high), x + rng.uniform(-0.4, 0.4, x.shape) * (
-            np.where(np.isfinite(high - low), high - low, 0.0)
-        ), x)
+        away = np.where(
+            np.isfinite(low) & np.isfinite(high),
+            x
+            + rng.uniform(-0.4, 0.4, x.shape)
+            * (np.where(np.isfinite(high - low), high - low, 0.0)),
+            x,
+        )
         y, r = some
         yield y, r, away

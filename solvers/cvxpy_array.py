@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from stackel.game import Game
 Array = np.ndarray
 
 QUOTE = 160
-"""Longest piece of CVXPY's message that a reason quotes, in characters."""
+"""Longest expression that a reason quotes, in characters."""
 
 SAFE_ORDERS = {-1.0, 0.5, 1.0, 2.0}
 """Exponents that second-order cones express exactly; others go to the power cone."""
@@ -275,8 +276,9 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
         formulas[f"limit {key!r}"] = lambda r, p, key=key: game.follower_limits(own, r, p)[key]
     for key in game.calculus.shared_limits:
         formulas[f"shared limit {key!r}"] = lambda r, p, key=key: game.shared_limits(own, p)[key]
-    names = Elementwise(cp.Parameter(rivals.shape, name="rivals")), Elementwise(
-        cp.Parameter(x.shape, name=game.leader_action.name)
+    names = (
+        Elementwise(cp.Parameter(rivals.shape, name="rivals")),
+        Elementwise(cp.Parameter(x.shape, name=game.leader_action.name)),
     )
     reasons = []
     for what, formula in formulas.items():
@@ -289,29 +291,18 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
         except GameError as error:
             reasons.append(f"{start}{error}")
             continue
-        try:  # with the numbers' names in place of the numbers, for people
+        with suppress(GameError):  # the numbers' names in place of the numbers, for people
             value = _lift(formula(*names))
-        except GameError:
-            pass
-        reasons.append(start + _quote(value, wanted))
+        reasons.append(start + _culprit(value))
     return reasons
 
 
-def _quote(value: Any, wanted: str) -> str:
-    """The innermost subexpression that CVXPY names as the culprit."""
-    cp = _cp()
-    goal = cp.Maximize if wanted == "concave" else cp.Minimize
-    try:
-        cp.Problem(goal(cp.sum(value))).get_problem_data(cp.CLARABEL)
-    except cp.error.DCPError as error:
-        lines = str(error).splitlines()
-        named = [k for k, line in enumerate(lines) if "not:" in line or "are not" in line]
-        culprits = [line.strip() for line in lines[named[0] + 1 :]] if named else []
-        text = next((line for line in culprits if line), "")
-        text = re.sub(r"\s+", " ", text or lines[0])
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-    else:
-        text = f"its curvature is {value.curvature.lower()}"
-    return text if len(text) <= QUOTE else text[: QUOTE - 3] + "..."
-
+def _culprit(value: Any) -> str:
+    """The innermost subexpression that has no curvature although its arguments do."""
+    while not value.is_dcp():
+        broken = [a for a in value.args if not a.is_dcp()]
+        if not broken:
+            text = re.sub(r"\s+", " ", str(value))
+            return text if len(text) <= QUOTE else text[: QUOTE - 3] + "..."
+        value = broken[0]
+    return f"its curvature is {value.curvature.lower()}"

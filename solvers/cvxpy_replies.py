@@ -38,8 +38,17 @@ TRUST = 3.0
 and every argument of exp by less than 1."""
 
 
+CONE_ERROR = 1e-4
+"""What a cone solver's answer counts as: accurate to the square of this, about 1e-8."""
+
+GIVE_UP = 20
+"""Breakdowns of the solver in a row, on single elements, after which there is no point going on."""
+
 ROUNDING = 1e-12
 """An action this close to a bound, relative to 1 + |y|, is at it."""
+
+
+NOT_CONVEX = "the followers' problems are not convex at some leader actions"
 
 
 @dataclass
@@ -68,7 +77,20 @@ class Tally:
     solves: Counter[str] = field(default_factory=Counter)
     failures: int = 0
     failure: str = ""
+    in_a_row: int = 0
     solver_seconds: float = 0.0
+
+    def failed(self, failure: SolverFailure) -> None:
+        """Count a failure.
+
+        Raises:
+            RuntimeError: the solver has broken down for good.
+        """
+        self.failures += 1
+        self.failure = str(failure).splitlines()[0]
+        self.in_a_row += failure.broken
+        if self.in_a_row >= GIVE_UP:
+            raise RuntimeError(f"{GIVE_UP} solves in a row failed, the last by {self.failure}")
 
 
 class Replies:
@@ -96,11 +118,16 @@ class Replies:
         """
         whole = self.batch(x, rivals)
         out = Answer(
-            np.array(y), np.array(lam), np.array(mu), np.zeros(len(x), bool), np.full(len(x), np.inf)
+            np.array(y),
+            np.array(lam),
+            np.array(mu),
+            np.zeros(len(x), bool),
+            np.full(len(x), np.inf),
         )
         convex = np.all([t.convex() for t in (whole.objective, *whole.limits)], axis=0)
         if not convex.all():
-            self._failed("the followers' problems are not convex at some leader actions", ~convex)
+            self.tally.failures += int((~convex).sum())
+            self.tally.failure = NOT_CONVEX
         warm = np.flatnonzero(convex & (~cold | self.recovered.quadratic))
         if len(warm):
             self._expanded(whole.at(warm), warm, out)
@@ -110,12 +137,8 @@ class Replies:
                 v, lam, mu, good = self._solve(whole.at(rest), quadratic=False)
                 sure = rest[good]
                 out.y[sure], out.lam[sure], out.mu[sure] = v[good], lam[good], mu[good]
-                out.good[sure] = True
+                out.good[sure], out.error[sure] = True, CONE_ERROR
         return out
-
-    def _failed(self, why: str, which: Array) -> None:
-        self.tally.failures += int(which.sum())
-        self.tally.failure = why
 
     def _shared(self, rivals: Array, x: Array) -> tuple[Array, Array]:
         calculus, zero = self.game.calculus, np.zeros(rivals.shape)
@@ -187,17 +210,36 @@ class Replies:
                 stack = self.stack(one)
                 found = stack.solve(one, self._solvers[quadratic], self.options, exact=quadratic)
             except SolverFailure as failure:
-                if len(part) > 1:
+                apart = self._separated(one, part, quadratic)
+                if apart is not None:
+                    todo += apart
+                elif len(part) > 1:
                     todo += [part[: len(part) // 2], part[len(part) // 2 :]]
                 else:
-                    self._failed(str(failure), np.ones(1))
+                    self.tally.failed(failure)
                 continue
+            self.tally.in_a_row = 0
             self.tally.solves[found[3]] += 1
             self.tally.solver_seconds += found[4]
             count = len(part)
             v[part], lam[part], mu[part] = (f[:count] for f in found[:3])
             good[part] = True
         return v, lam, mu, good
+
+    def _separated(self, one: Batch, part: Array, quadratic: bool) -> list[Array] | None:
+        """The elements of a failed stack whose limits can be met; None: that is not the trouble."""
+        if len(part) == 1 or not (one.limits or one.g.size):
+            return None
+        try:
+            stack = self.stack(one, elastic=True)
+            lost = stack.out_of_reach(one, self._solvers[quadratic][-1:], self.options)[: len(part)]
+        except SolverFailure:
+            return None
+        if not lost.any():
+            return None
+        self.tally.failures += int(lost.sum())
+        self.tally.failure = "limits that cannot be met: infeasible"
+        return [part[~lost]] if not lost.all() else []
 
     def batch(self, x: Array, rivals: Array) -> Batch:
         """The numbers of the replies to rivals (B, I, n) at leader actions x (B, d, J)."""
@@ -213,12 +255,12 @@ class Replies:
         stack.put(batch)
         return stack.problem
 
-    def stack(self, batch: Batch) -> Stack:
+    def stack(self, batch: Batch, elastic: bool = False) -> Stack:
         """The compiled problem for numbers of this form."""
         functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
-        key = (len(batch), functions)
+        key = (len(batch), functions, elastic)
         if key not in self._stacks:
-            self._stacks[key] = Stack(batch)
+            self._stacks[key] = Stack(batch, elastic)
         return self._stacks[key]
 
 
@@ -265,21 +307,29 @@ class FormulaReplies:
         self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
     ) -> Answer:
         """As :meth:`Replies.__call__`; nothing is expanded, so the start does not matter."""
+        import cvxpy as cp
+
         out = Answer(
-            np.array(y), np.array(lam), np.array(mu), np.zeros(len(x), bool), np.full(len(x), np.inf)
+            np.array(y),
+            np.array(lam),
+            np.array(mu),
+            np.zeros(len(x), bool),
+            np.full(len(x), np.inf),
         )
         for e in range(len(x)):
             try:
                 self._one(e, x[e], rivals[e], out)
-            except Exception as error:  # SolverFailure, or CVXPY's DCPError at these numbers
-                self.tally.failures += 1
-                self.tally.failure = str(error).splitlines()[0] if str(error) else repr(error)
+            except (SolverFailure, cp.error.DCPError) as error:
+                known = isinstance(error, SolverFailure)
+                self.tally.failed(error if known else SolverFailure(str(error), broken=False))
+            else:
+                self.tally.in_a_row = 0
         return out
 
     def _one(self, e: int, x: Array, rivals: Array, out: Answer) -> None:
         problem, y, limits, shared = self.problem(x, rivals)
         if not problem.is_dcp():
-            raise SolverFailure("the followers' problems are not convex at some leader actions")
+            raise SolverFailure(NOT_CONVEX, broken=False)
         name, seconds = run_solver(problem, self._solvers, self.options, exact=False)
         self.tally.solves[name] += 1
         self.tally.solver_seconds += seconds

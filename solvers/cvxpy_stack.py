@@ -42,8 +42,20 @@ TIGHT: Mapping[str, dict[str, Any]] = {
 """Accuracy asked of solvers: leaders' slopes are differences of what comes back."""
 
 
+UNMET = 1e-6
+"""A limit, divided by its numbers' size, that stays violated by more than this cannot be met."""
+
+
 class SolverFailure(Exception):
-    """A stack that was not solved, and why in the solver's word."""
+    """A stack that was not solved, and why in the solver's word.
+
+    Attributes:
+        broken: whether the solver is to blame, rather than a problem that has no solution.
+    """
+
+    def __init__(self, why: str, broken: bool = True) -> None:
+        self.broken = broken
+        super().__init__(why)
 
 
 def choose(quadratic: bool, named: str | None) -> list[str]:
@@ -52,9 +64,10 @@ def choose(quadratic: bool, named: str | None) -> list[str]:
 
     if named is not None:
         return [named.upper()]
-    wanted = ["OSQP", "CLARABEL"] if quadratic else ["CLARABEL", "ECOS", "SCS"]
     here = cp.installed_solvers()
-    return [s for s in wanted if s in here]
+    if quadratic and "OSQP" in here:  # backed by one that is slower, and never gives up early
+        return [s for s in ("OSQP", "CLARABEL") if s in here]
+    return [s for s in ("CLARABEL", "ECOS", "SCS") if s in here][:1]
 
 
 def run_solver(
@@ -76,22 +89,25 @@ def run_solver(
     """
     import cvxpy as cp
 
-    why = "no suitable solver is installed"
+    why, broken = "no suitable solver is installed", True
     for position, name in enumerate(solvers):
         settings = {**TIGHT.get(name, {}), **options}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an inaccurate answer is measured, not warned about
             try:
                 problem.solve(solver=name, warm_start=False, **settings)
-            except (cp.error.SolverError, ArithmeticError, ValueError) as error:
-                why = f"{name}: {error}"
+            except Exception as error:  # of the solver's own kind: a licence, a crash, ...
+                why, broken = f"{name}: {error}", True
                 continue
         last = position == len(solvers) - 1
         good = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) if last or not exact else (cp.OPTIMAL,)
         if problem.status in good:
             return name, float(problem.solver_stats.solve_time or 0.0)
         why = f"{name}: {problem.status}"
-    raise SolverFailure(why)
+        broken = problem.status not in cp.settings.INF_OR_UNB
+        if not broken:
+            break
+    raise SolverFailure(why, broken)
 
 
 @dataclass
@@ -144,9 +160,15 @@ def shape_of(terms: Terms) -> tuple[Any, ...]:
 
 
 class Stack:
-    """One compiled problem of E elements. ``batch`` shows what it looks like; see the module."""
+    """One compiled problem of E elements; see the module.
 
-    def __init__(self, batch: Batch) -> None:
+    Args:
+        batch: shows what it looks like.
+        elastic: instead of the best replies, ask how far the limits of each element are from
+            being met.
+    """
+
+    def __init__(self, batch: Batch, elastic: bool = False) -> None:
         import cvxpy as cp
 
         self.cp = cp
@@ -155,12 +177,19 @@ class Stack:
         self.v = cp.Variable((self.K, n))
         self._set: list[Callable[[Any], None]] = []
         self._ties: list[Any] = []
-        objective = self._function(batch.objective, lambda b: (b.objective, self._scale(b)))
+        self.slack = cp.Variable(E, nonneg=True) if elastic else None
+        slack = self.slack if elastic else np.zeros(E)
+        wide = sp.kron(sp.eye(E), np.ones((I, 1)), format="csr") @ slack
+        objective = (
+            self.slack
+            if elastic
+            else self._function(batch.objective, lambda b: (b.objective, self._scale(b)))
+        )
         self.limits = [
-            self._function(t, lambda b, r=r: (b.limits[r], _size(b.limits[r]))) <= 0
+            self._function(t, lambda b, r=r: (b.limits[r], _size(b.limits[r]))) <= wide
             for r, t in enumerate(batch.limits)
         ]
-        self.shared = [self._shared(r) for r in range(batch.G.shape[1])]
+        self.shared = [self._shared(r) <= slack for r in range(batch.G.shape[1])]
         bounds = [*self._bound(batch.low, 1.0), *self._bound(batch.high, -1.0)]
         constraints = [*self._ties, *bounds, *self.limits, *self.shared]
         self.problem = cp.Problem(cp.Minimize(cp.sum(objective)), constraints)
@@ -188,7 +217,9 @@ class Stack:
             def scaled(b: Batch) -> Array:
                 terms, scale = pick(b)
                 value = take(terms)
-                return value / (scale**power_of_scale).reshape(scale.shape + (1,) * (value.ndim - 2))
+                return value / (scale**power_of_scale).reshape(
+                    scale.shape + (1,) * (value.ndim - 2)
+                )
 
             return scaled
 
@@ -231,21 +262,28 @@ class Stack:
 
     def _shared(self, r: int) -> Any:
         cp = self.cp
-        G = self._parameter((self.K, self.n), lambda b: b.G[:, r] / _shared_size(b)[:, r, None, None])
+        G = self._parameter(
+            (self.K, self.n), lambda b: b.G[:, r] / _shared_size(b)[:, r, None, None]
+        )
         g = self._parameter((self.E,), lambda b: b.g[:, r] / _shared_size(b)[:, r])
         together = sp.kron(sp.eye(self.E), np.ones((1, self.I)), format="csr")
-        return together @ cp.sum(cp.multiply(G, self.v), axis=1) + g <= 0
+        return together @ cp.sum(cp.multiply(G, self.v), axis=1) + g
 
     def _bound(self, values: Array, sign: float) -> list[Any]:
         """A finite bound of the same follower is finite at every element."""
         where = np.flatnonzero(np.isfinite(values).ravel())
         if not len(where):
             return []
-        p = self._parameter(
-            (len(where),), lambda b: (b.low if sign > 0 else b.high).ravel()[where]
-        )
+        p = self._parameter((len(where),), lambda b: (b.low if sign > 0 else b.high).ravel()[where])
         chosen = self.cp.vec(self.v, order="C")[where]
         return [sign * chosen >= sign * p]
+
+    def out_of_reach(self, batch: Batch, solvers: list[str], options: Mapping[str, Any]) -> Array:
+        """Of an elastic stack: which elements (E,) have limits that cannot be met."""
+        assert self.slack is not None
+        self.put(batch)
+        run_solver(self.problem, solvers, options, exact=False)
+        return np.asarray(self.slack.value) > UNMET
 
     def put(self, batch: Batch) -> None:
         """Set the parameters."""

@@ -147,7 +147,10 @@ class Recovered:
     def __init__(self, calculus: Calculus) -> None:
         self.calculus = calculus
         own = calculus.Y
-        nodes = [(-1.0, calculus.follower_payoff), *((1.0, e) for e in calculus.own_limits.values())]
+        nodes = [
+            (-1.0, calculus.follower_payoff),
+            *((1.0, e) for e in calculus.own_limits.values()),
+        ]
         shared = calculus.shared_limits.values()
         self.complete = all(degree(e, own) <= 1 for e in shared)
         self._outputs: list[Expression] = []

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -40,6 +44,10 @@ DEFAULTS: Mapping[str, Any] = {
 
 SLACK_IN_TIME = 0.9
 """A solver compiled for a time limit serves until this share of the limit is left."""
+
+
+GRACE = 5.0
+"""Seconds past its time limit after which an executable is stopped."""
 
 
 @dataclass(frozen=True)
@@ -228,11 +236,10 @@ class Program:
         _, (g_low, g_high), variables, constraints = self._read
         solver = self._solver(seconds)
         start, low, high = (np.array(part) for part in zip(*map(_box, variables), strict=True))
-        found = solver(x0=start, lbx=low, ubx=high, lbg=g_low, ubg=g_high)
+        with _held_interrupt():
+            found = solver(x0=start, lbx=low, ubx=high, lbg=g_low, ubg=g_high)
         stats = solver.stats()
         message = stats["return_status"]
-        if message == "User_Requested_Stop":  # casadi turns Ctrl-C into this
-            raise KeyboardInterrupt
         values, dual, reduced = (np.array(found[k]).ravel() for k in ("x", "lam_g", "lam_x"))
         if np.isfinite(values).all():
             self._load(variables, constraints, values, -dual, -reduced)
@@ -256,7 +263,7 @@ class Program:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=None if seconds is None else seconds + 5.0,
+                timeout=None if seconds is None else seconds + GRACE,
             )
         except subprocess.TimeoutExpired:
             return Outcome(False, "ran past its time limit and was stopped")
@@ -277,6 +284,24 @@ class Program:
                     rc[index] += value
             self._load(variables, constraints, solution.values, solution.dual, rc)
         return Outcome(0 <= solution.code < 200 and len(solution.values) > 0, solution.message)
+
+
+@contextmanager
+def _held_interrupt() -> Iterator[None]:
+    """Hold Ctrl-C back until the solve ends: casadi would print it and go on as if it were a
+    failed evaluation."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if caught:
+        usual(*caught[0])
 
 
 def _box(v: Any) -> tuple[float, float, float]:

@@ -27,7 +27,8 @@ from stackel.solvers import ipopt as solver
 from stackel.solvers import pyomo_model
 from stackel.solvers.complementarity import find
 from stackel.solvers.complementarity.base import attach
-from stackel.solvers.pieces import Pieces, stationarity
+from stackel.solvers.pieces import Pieces
+from stackel.solvers.stationarity import kind
 from stackel.solvers.strong_stationarity import StrongStationarity
 
 Array = np.ndarray
@@ -37,8 +38,9 @@ STRATEGIES = ("diagonalisation", "all-at-once")
 GAIN = 1e-8
 """A leader's gain, relative to 1 + |payoff|, for which it leaves where it stands."""
 
-SAME = 1e-6
-"""Change of the leader actions, relative to 1 + |x|, that confirms the joint problem's answer."""
+SAME = 1e-7
+"""Change or gain, relative to 1 + |x| or 1 + |payoff|, up to which the leaders' own problems
+confirm the joint problem's answer."""
 
 NOT_JOINT = "the leaders' joint problem was not solved; their own problems in turn settled"
 
@@ -87,11 +89,8 @@ class MPEC(Backend):
         size = int(np.prod(game.follower_shape))
         most = pyomo_model.MOST_FOLLOWER_ACTIONS
         if size > most:
-            return [
-                *reasons,
-                f"{size:,} follower decisions (followers times decisions each): the symbolic "
-                f"model is built for at most {most}",
-            ]
+            large = f"{size:,} follower decisions (followers times decisions of each)"
+            return [*reasons, f"{large}: the symbolic model is built for at most {most}"]
         try:
             pyomo_model.build_leader(game, 0, middle(*game.leader_bounds))
         except (TypeError, ValueError, AttributeError, NotImplementedError, ArithmeticError) as e:
@@ -105,14 +104,11 @@ class MPEC(Backend):
         if found is None:
             raise Refusal(self.name, str(game), [solver.MISSING])
         if run.anticipation != "equilibrium":
-            raise Refusal(
-                self.name,
-                str(game),
-                [
-                    f"anticipation is {run.anticipation!r}: followers' optimality conditions as "
-                    "constraints mean that leaders foresee the followers' equilibrium"
-                ],
+            reason = (
+                f"anticipation is {run.anticipation!r}: followers' optimality conditions as "
+                "constraints mean that leaders foresee the followers' equilibrium"
             )
+            raise Refusal(self.name, str(game), [reason])
         search = _Search(self, game, run, found)
         if self.strategy == "diagonalisation":
             return search.diagonalise()
@@ -160,7 +156,7 @@ class _Leader:
 
     def __init__(self, search: _Search, index: int, x: Array) -> None:
         options, game = search.options, search.game
-        self.game, self.index = game, index
+        self.game, self.index, self.run = game, index, search.run
         self.model, pairs = pyomo_model.build_leader(game, index, x)
         self.pieces = Pieces(
             self.model,
@@ -210,6 +206,8 @@ class _Leader:
             settled = self.pieces.approach()
             for variable in own:
                 variable.unfix()
+            if settled and self.run.best is None:  # the followers' answer: a point to keep
+                self.run.keep(*pyomo_model.read_actions(self.model, self.game))
             if settled and self.pieces.polish():  # the piece that the start lies on
                 found.append((self.payoff, self.pieces.snapshot(), self.pieces.sides))
             if self.pieces.approach(skip=int(settled)):
@@ -251,14 +249,24 @@ class _Search:
             spread += [self.run.rng.uniform(low, high) for _ in range(count)]
         return [self.x[:, j], *spread]
 
-    def sweep(self, globally: bool) -> float:
-        """Every leader in turn to its best action; the largest change, relative to 1 + |x|."""
+    def sweep(self, globally: bool, at: Array | None = None) -> float:
+        """Every leader in turn to its best action; the largest change, relative to 1 + |x|.
+
+        Args:
+            globally: from all starts, rather than near its last action.
+            at: payoffs (J,) where the leaders stand; who does not gain then stays.
+        """
         largest = 0.0
         for leader in self.leaders:
             leader.meet(self.x)
             good = False if globally else leader.follow()
             if not good and not leader.best(self.x, self._starts(leader.index)):
                 raise _Failed(f"leader {leader.index}: IPOPT: {leader.pieces.message}")
+            if at is not None and leader.payoff <= at[leader.index] + SAME * (
+                1.0 + abs(at[leader.index])
+            ):
+                continue
+            at = None
             x, y = pyomo_model.read_actions(leader.model, self.game)
             change = np.abs(x[:, leader.index] - self.x[:, leader.index]).max()
             largest = max(largest, float(change / (1.0 + np.abs(x).max())))
@@ -312,7 +320,8 @@ class _Search:
         tries = 0
         while self.sweeps < self.options.max_sweeps:
             try:
-                change = self.sweep(globally=True)
+                payoffs = None if found is None else self.game.calculus.leader_values(*found)[0]
+                change = self.sweep(globally=True, at=payoffs)
             except _Failed as failed:
                 return self.point(Status.FAILED, str(failed))
             if found is not None and change <= SAME:
@@ -383,4 +392,4 @@ class _Search:
     def _kind(leader: _Leader) -> str:
         if leader.pieces.sides is None:
             return "unknown: the exact problem on its piece was not solved"
-        return stationarity(leader.pieces.prices())
+        return kind(leader.model, leader.pieces.pairs)

@@ -31,6 +31,9 @@ PIVOTS = 8
 NEGLIGIBLE = 1e-7
 """Size of a, b or a multiplier (relative to the largest) that counts as zero."""
 
+UNBOUNDED = 1e10
+"""A multiplier beyond this shows that a constraint qualification fails: it says nothing."""
+
 
 class Pieces:
     """One Pyomo model with its pairs.
@@ -63,7 +66,7 @@ class Pieces:
         model.objective = pyo.Objective(expr=loss + attach(mode, model, pairs))
         self._approach = Program(model, ipopt, options)
         self._piece = Program(model, ipopt, options, without=[model.complementarity])
-        self._variables = [v for v in model.component_data_objects(pyo.Var)]
+        self._variables = list(model.component_data_objects(pyo.Var))
         self.sides: list[Side] | None = None
         self.solves = 0
         self.message = ""
@@ -152,9 +155,26 @@ class Pieces:
             sides = better
         if best is None:
             return False
-        self.restore(best[1])  # unless the last neighbour was solved, it stands elsewhere
+        if most > 1 and self._corner(*best):
+            return True
+        self.restore(best[1])  # where the last neighbour or the corner failed, it stands elsewhere
         self.sides = best[0]
         return True
+
+    def _corner(self, sides: list[Side], values: list[float]) -> bool:
+        """Whether the optimum is where a piece ends: IPOPT stays off a bound that has no price."""
+        import pyomo.environ as pyo
+
+        self.restore(values)
+        loss = float(pyo.value(self.model.objective))
+        corner = self._guess()
+        corner = [c if c == "both" else s for c, s in zip(corner, sides, strict=True)]
+        if corner == sides or not self._on(corner):
+            return False
+        if float(pyo.value(self.model.objective)) > loss + 1e-9 * (1.0 + abs(loss)):
+            return False
+        self.sides = corner
+        return self._better(corner) == corner
 
     def _on(self, sides: list[Side]) -> bool:
         """Solve with the chosen sides held at zero."""
@@ -195,7 +215,10 @@ class Pieces:
     def _better(self, sides: list[Side]) -> list[Side]:
         """The neighbouring piece that the multipliers point to."""
         prices = self.prices()
-        floor = -NEGLIGIBLE * (1.0 + max((abs(v) for p in prices for v in p[1:]), default=0.0))
+        largest = _largest(prices)
+        if largest > UNBOUNDED:
+            return sides
+        floor = -NEGLIGIBLE * (1.0 + largest)
         out = list(sides)
         for k, (both, first, second) in enumerate(prices):
             if both and min(first, second) < floor:
@@ -203,22 +226,5 @@ class Pieces:
         return out
 
 
-def stationarity(prices: Sequence[tuple[bool, float, float]]) -> str:
-    """The kind of stationarity that the multipliers of doubly active pairs show.
-
-    Strong: none negative. M: none negative, or one zero. C: no product negative. Weak otherwise
-    (Scheel and Scholtes, Math. Oper. Res. 25, 2000, doi 10.1287/moor.25.1.1.15213).
-    """
-    largest = max((abs(v) for p in prices for v in p[1:]), default=0.0)
-    zero = NEGLIGIBLE * (1.0 + largest)
-    doubly = [(u, v) for both, u, v in prices if both]
-    if not doubly:
-        return "strong (no pair is doubly active)"
-    count = f"{len(doubly)} pair{'s' if len(doubly) > 1 else ''} doubly active"
-    if all(min(p) >= -zero for p in doubly):
-        return f"strong ({count})"
-    if all(min(p) >= -zero or min(abs(p[0]), abs(p[1])) <= zero for p in doubly):
-        return f"M ({count})"
-    if all(u * v >= -zero * zero for u, v in doubly):
-        return f"C ({count})"
-    return f"weak ({count})"
+def _largest(prices: Sequence[tuple[bool, float, float]]) -> float:
+    return max((abs(v) for p in prices for v in p[1:]), default=0.0)

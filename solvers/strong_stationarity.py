@@ -25,7 +25,7 @@ from stackel.run import Run
 from stackel.solvers import pyomo_model
 from stackel.solvers.complementarity import Mode
 from stackel.solvers.ipopt import Ipopt
-from stackel.solvers.pieces import NEGLIGIBLE, Pieces, stationarity
+from stackel.solvers.pieces import NEGLIGIBLE, Pieces
 from stackel.solvers.pyomo_model import Pair
 
 Array = np.ndarray
@@ -160,4 +160,6 @@ class StrongStationarity:
 
     def stationarity(self) -> str:
         """What is known of the kind of stationarity, by construction."""
-        return stationarity([(max(p.values) <= NEGLIGIBLE, 0.0, 0.0) for p in self.followers])
+        count = sum(max(p.values) <= NEGLIGIBLE for p in self.followers)
+        which = f"{count} pair{'s' if count > 1 else ''}" if count else "no pair is"
+        return f"strong ({which} doubly active)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -90,19 +91,14 @@ def solve(
     first = _check_common(game, start, time_limit, tolerance, restarts)
     if not isinstance(starts, int) or starts < 1:
         raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
-    if isinstance(backend, str) and backend == "auto":
-        if options:
-            raise OptionError(
-                f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name "
-                "the backend"
-            )
-        candidates = [
-            registry.find(n)() for n in registry.BUILT_IN if not registry.reasons(n, game)
-        ]
-        if not candidates:
-            each = [f"{n}: {r}" for n in registry.names() for r in registry.reasons(n, game)]
-            raise Refusal("auto", str(game), each)
-    else:
+    automatic = isinstance(backend, str) and backend == "auto"
+    if automatic and options:
+        raise OptionError(
+            f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name the "
+            "backend"
+        )
+    candidates: Sequence[str | Backend] = list(registry.BUILT_IN)
+    if not automatic:
         candidates = [_accepted(registry.make(backend, options), game)]
 
     show = progress_line(str(game), time_limit) if progress else nullcontext(callback)
@@ -110,7 +106,13 @@ def solve(
     tried: list[str] = []
     began = time.perf_counter()
     with show as report:
-        for one in candidates:
+        for candidate in candidates:
+            if isinstance(candidate, str):  # looked at only when its turn comes
+                declined = registry.reasons(candidate, game)
+                if declined:
+                    tried.append(f"{candidate}: {'; '.join(declined)}")
+                    continue
+            one = registry.find(candidate)() if isinstance(candidate, str) else candidate
             left = None if time_limit is None else time_limit - (time.perf_counter() - began)
             run = Run(
                 seed=seed,
@@ -122,7 +124,7 @@ def solve(
             try:
                 eq = _from_starts(game, one, run, starts, tolerance, restarts, certificate)
             except Refusal as refusal:
-                if len(candidates) == 1:
+                if not automatic:
                     raise registry.refuse(one, game, refusal.reasons) from None
                 tried.append(f"{one.name}: {'; '.join(refusal.reasons)}")
                 continue
@@ -133,7 +135,7 @@ def solve(
                 break
     if best is None:
         raise Refusal("auto", str(game), tried)
-    if len(candidates) > 1:
+    if automatic:
         best = replace(best, stats={**best.stats, "tried": tried})
     why = _why_not(best, certificate)
     if why and throw:

@@ -24,6 +24,8 @@ BUILT_IN: Mapping[str, str] = {
     "closed-form": "stackel.solvers.closed_form:ClosedForm",
     "newton": "stackel.solvers.newton:Newton",
     "admm": "stackel.solvers.admm:ADMM",
+    "cvxpy": "stackel.solvers.cvxpy_:CVXPY",
+    "mpec": "stackel.solvers.mpec:MPEC",
 }
 """Name to ``module:class``, in the order in which ``auto`` tries them."""
 

@@ -173,7 +173,8 @@ class Calculus:
         I, n = self.game.follower_shape
         field = _wide(values[0], (*batch, I, n))
         has_limits = self.m and len(values) > 1
-        c = _wide(values[1] if has_limits else np.zeros((I, 0)), (*batch, I, self.m if has_limits else 0))
+        limits = values[1] if has_limits else np.zeros((I, 0))
+        c = _wide(limits, (*batch, I, limits.shape[-1]))
         rest = values[1 + bool(self.m) :]
         flat = [
             _wide(v, (*batch, *v.shape[-2:])).reshape(*batch, v.shape[-2] * v.shape[-1])

@@ -165,7 +165,10 @@ def test_substitutes_family() -> None:
         (lambda: substitutes.Substitutes([[1, 1]], 0.0, substitution=1.0), "substitution"),
         (lambda: substitutes.Substitutes([[1]], 0.0).closed_form(), "expected 2"),
         (lambda: cournot_stackelberg.equal_firms(1, 1, cost=11.0), "intercept"),
-        (lambda: cournot_stackelberg.CournotStackelberg([1.0], [2.0]).closed_form(), "same cost"),
+        (
+            lambda: cournot_stackelberg.CournotStackelberg([1.0], [2.0]).closed_form(),
+            "leaders' cost",
+        ),
         (lambda: murphy_sherali_soyster.five_firms(gamma=0.0), "gamma"),
     ],
 )

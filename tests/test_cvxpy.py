@@ -1,0 +1,451 @@
+"""The CVXPY backend: its wrapper, its recovered problems, its followers, its answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cvxpy")
+
+import cvxpy as cp
+
+import stackel
+from problems import PROBLEMS, Budget, DropOut, LinearCournot, LogPricing, SharedCapacity
+from stackel import Action, Follower, Game, Peers, response
+from stackel.formulations.vehicular_twins import draw, fig3
+from stackel.functions import concat, exp, log, over_followers, over_leaders, sqrt, tanh
+from stackel.grids import SparseOperator
+from stackel.run import Run, Stop
+from stackel.solvers.cvxpy_ import CVXPY, Mixer, _CvxpyFollowers
+from stackel.solvers.cvxpy_array import Elementwise, why_not_concave
+from stackel.solvers.cvxpy_replies import FormulaReplies, Replies
+from stackel.solvers.cvxpy_stack import SolverFailure, Stack
+from stackel.solvers.cvxpy_terms import Recovered
+from stackel.testing import check_backend
+
+NOT_DCP = {"congestion"}
+TAKEN = [p for p in PROBLEMS if p.name not in NOT_DCP]
+
+
+def problem(name: str) -> Game:
+    return next(p for p in PROBLEMS if p.name == name).make()
+
+
+# -- markets made for these tests --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Nested(LogPricing):
+    """Concave by composition, which is no sum of terms: log of a concave function."""
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        crowd = 0.1 * y * (over_followers(rivals) - rivals)
+        return over_leaders(self.value * log(1 + y + sqrt(1 + y)) - x * y - crowd)
+
+
+@dataclass(frozen=True)
+class NestedRoad(SharedCapacity):
+    """The same with a limit that the followers share and one of their own."""
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return self.value * log(1 + y + sqrt(1 + y)) - y**2 / 2 - over_leaders(x) * y
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+        return {"own": y**2 + y - 0.6}
+
+
+@dataclass(frozen=True)
+class Floor(LogPricing):
+    """Followers must buy a share of the price, but at most 1: impossible above a price of 2."""
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("purchase", high=1.0)
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+        return {"floor": over_leaders(0.5 * x - y)}
+
+
+@dataclass(frozen=True)
+class Curved(LogPricing):
+    """Every kind of atom, arguments that depend on the price, a quadratic limit, a tie."""
+
+    ties: Peers = 0.1
+    size: Follower = 0.8
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        gain = self.value * log(1 + y / x) + sqrt(1 + y) - 0.1 * exp(y) + (1 + y) ** 0.3
+        return over_leaders(gain - x * y - 0.05 * y**3 + y * (self.ties @ rivals))
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+        return {
+            "ball": over_leaders(y**2) - self.size,
+            "each": (y - 0.9) * self.size,
+            "least": (y[..., :1] + 0.1) ** -1.0 - 9.0,
+        }
+
+
+@dataclass(frozen=True)
+class Wavy(LogPricing):
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * tanh(y) - x * y)
+
+
+@dataclass(frozen=True)
+class Loving(LogPricing):
+    """The more the better: convex, not concave."""
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("purchase", high=2.0)
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * y**2 - x * y)
+
+
+def followers(game: Game, **options: Any) -> _CvxpyFollowers:
+    return _CvxpyFollowers(game, Run(), CVXPY(**options))
+
+
+# -- the wrapper -------------------------------------------------------------------------------
+
+
+def test_wrapper_says_what_numpy_says() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.uniform(0.5, 2.0, (3, 2))
+    row, column, full = rng.uniform(1, 2, (1, 2)), rng.uniform(1, 2, (3, 1)), value + 0.5
+    matrix = rng.uniform(0, 1, (3, 3))
+    exponent = np.array([[2.0, -1.0]])
+
+    def formulas(y: Any, peers: Any) -> list[Any]:
+        return [
+            row * y + column - full / y,
+            (y - row) * 2.0 - column * y / 3 + 1 / y,
+            row - y,
+            2.0**y,
+            y**exponent,
+            y**-0.9,
+            (peers @ y) @ np.ones((2, 4)),
+            y.sum(axis=-1, keepdims=True) * row,
+            y.sum(axis=(-1, -2), keepdims=True) - y.sum(axis=-2, keepdims=True),
+            y[..., 1:] + y[..., :1, :],
+            y.swapaxes(-1, -2) * 2 + (-y).mT + (+y).mT,
+            log(y) + exp(y) + sqrt(y),
+            np.log(y) + np.exp(y) + np.sqrt(y) + np.square(y) + np.reciprocal(y) + np.log1p(y),
+            np.multiply(row, y) + np.add(column, y) - np.subtract(y, row) + np.divide(y, column),
+            concat([y, np.ones((3, 1))]),
+            concat([row, y], axis=-2),
+        ]
+
+    variable = cp.Variable((3, 2))
+    variable.value = value
+    for peers in (matrix, SparseOperator(matrix)):
+        found = formulas(Elementwise(variable), peers)
+        for got, wanted in zip(found, formulas(value, matrix), strict=True):
+            assert isinstance(got, Elementwise)
+            assert got.shape == wanted.shape
+            np.testing.assert_allclose(got.expression.value, wanted, rtol=1e-12)
+
+
+def test_wrapper_refuses_what_has_no_rule() -> None:
+    y = Elementwise(cp.Variable((2, 2)))
+    for formula in (
+        lambda: y**y,
+        lambda: (-1.0) ** y,
+        lambda: tanh(y),
+        lambda: np.arctan(y),
+        lambda: y.sum(),
+        lambda: y[0],
+    ):
+        with pytest.raises(stackel.GameError):
+            formula()
+
+
+def test_importing_the_backend_does_not_load_cvxpy() -> None:
+    code = "import sys, stackel.solvers.cvxpy_ as c; c.CVXPY(); assert 'cvxpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- recovered problems ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", TAKEN, ids=lambda p: p.name)
+def test_recovered_terms_are_the_formulas(p: Any) -> None:
+    game = p.make()
+    recovered = Recovered(game.calculus)
+    assert recovered.complete
+    rng = np.random.default_rng(1)
+    x = response.middle(*game.leader_bounds)
+    for _ in range(3):
+        y, r = (
+            response.first_guess(game) * rng.uniform(0.5, 1.5, game.follower_shape) for _ in "yr"
+        )
+        assert recovered.agrees(y, r, x)
+
+
+@pytest.mark.parametrize("p", TAKEN, ids=lambda p: p.name)
+def test_recovered_problem_is_dpp(p: Any) -> None:
+    game = p.make()
+    replies = Replies(game, Recovered(game.calculus), None, {})
+    x = np.broadcast_to(response.middle(*game.leader_bounds), (2, *game.leader_shape))
+    y = np.broadcast_to(
+        response.inside(game, response.first_guess(game), x), (2, *game.follower_shape)
+    )
+    stack = replies.stack(replies.batch(x, y))
+    assert isinstance(stack, Stack)
+    assert stack.problem.is_dcp(dpp=True)
+    assert stack.problem.is_qp() == replies.recovered.quadratic
+
+
+def test_every_kind_of_term() -> None:
+    game = Curved([3.0, 4.0], [0.5, 0.6])
+    recovered = Recovered(game.calculus)
+    assert recovered.complete
+    assert not recovered.quadratic
+    x = np.array([[[1.0, 1.2]], [[0.7, 2.0]], [[1.5, 0.9]]])
+    settled, wanted = followers(game).settle(x, None), response.settle(game, x)
+    assert settled.converged.all()
+    np.testing.assert_allclose(settled.y, wanted.y, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(settled.lam, wanted.lam, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("p", TAKEN, ids=lambda p: p.name)
+def test_settled_followers_and_multipliers(p: Any) -> None:
+    game = p.make()
+    low, high = game.leader_bounds
+    share = np.linspace(0.1, 0.9, 5)[:, None, None]
+    x = low + np.minimum(high - low, 4.0) * share
+    settled, wanted = followers(game).settle(x, None), response.settle(game, x)
+    assert settled.converged.all()
+    np.testing.assert_allclose(settled.y, wanted.y, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(settled.lam, wanted.lam, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(settled.mu, wanted.mu, rtol=1e-6, atol=1e-7)
+    assert (settled.lam >= 0).all()
+    assert (settled.mu >= 0).all()
+
+
+def test_best_replies_to_given_rivals() -> None:
+    game = fig3(delay=True)
+    x, rivals = np.array([[[1.2, 1.0]]]), np.full((1, 3, 2), 0.4)
+    reply, wanted = followers(game).reply(x, rivals, None), response.reply(game, x, rivals)
+    assert reply.residual.shape == (1, 3)
+    np.testing.assert_allclose(reply.y, wanted.y, rtol=1e-9)
+    np.testing.assert_allclose(reply.lam, wanted.lam, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("acceleration", [0, 5])
+def test_replies_that_overshoot_settle(acceleration: int) -> None:
+    game = LinearCournot(2, 12)
+    x = np.array([[[6.0, 3.0]], [[0.0, 0.0]]])
+    one = followers(game, acceleration=acceleration, max_inner=3000)
+    settled, wanted = one.settle(x, None), response.settle(game, x)
+    assert settled.converged.all()
+    np.testing.assert_allclose(settled.y, wanted.y, rtol=1e-7)
+
+
+def test_acceleration_saves_replies() -> None:
+    game, x = fig3(), np.array([[[1.0, 0.8]]])
+    plain, fast = (followers(game, acceleration=m).settle(x, None) for m in (0, 5))
+    np.testing.assert_allclose(plain.y, fast.y, rtol=1e-9)
+    assert fast.iterations < plain.iterations
+
+
+def test_mixer_solves_a_linear_map_in_as_many_steps_as_unknowns() -> None:
+    rng = np.random.default_rng(0)
+    A, b = rng.normal(size=(2, 4, 4)) * 0.8, rng.normal(size=(2, 4))
+    wanted = np.linalg.solve(np.eye(4) - A, b[..., None])[..., 0]
+    mixer, y, live = Mixer(2, 4, 5), np.zeros((2, 4)), np.arange(2)
+    for _ in range(8):
+        y, _ = mixer.next(live, y, (A @ y[..., None])[..., 0] + b, np.full(2, np.inf))
+    np.testing.assert_allclose(y, wanted, atol=1e-6)
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", TAKEN, ids=lambda p: p.name)
+def test_agrees_with_newton(p: Any) -> None:
+    game = p.make()
+    eq, newton = stackel.solve(game, CVXPY()), stackel.solve(game, "newton")
+    assert eq.status is stackel.Status.CONVERGED
+    assert eq.certificate is not None
+    assert eq.certificate.verdict == newton.certificate.verdict  # type: ignore[union-attr]
+    np.testing.assert_allclose(eq.leader_actions, newton.leader_actions, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(eq.follower_actions, newton.follower_actions, rtol=1e-6, atol=1e-7)
+    for name, multiplier in newton.multipliers.items():
+        np.testing.assert_allclose(eq.multipliers[name], multiplier, rtol=1e-5, atol=1e-6)
+
+
+def agree_on_draws(seeds: range) -> None:
+    for seed in seeds:
+        game = draw(seed)
+        eq, newton = stackel.solve(game, CVXPY()), stackel.solve(game, "newton")
+        assert eq.is_equilibrium
+        for name in ("leader_actions", "follower_actions"):
+            got, wanted = getattr(eq, name), getattr(newton, name)
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, err_msg=f"draw({seed})")
+
+
+def test_agrees_with_newton_on_some_draws() -> None:
+    agree_on_draws(range(8))
+
+
+@pytest.mark.slow
+def test_agrees_with_newton_on_a_hundred_draws() -> None:
+    agree_on_draws(range(100))
+
+
+@pytest.mark.parametrize(
+    "name", ["fig3", "fig3-delay", "cournot-3x4", "drop-out", "shared-capacity"]
+)
+def test_backend_keeps_its_contract(name: str) -> None:
+    check_backend(CVXPY(), problem(name))
+
+
+def test_own_response_anticipation() -> None:
+    eq = stackel.solve(fig3(), CVXPY(), anticipation="own_response")
+    newton = stackel.solve(fig3(), "newton", anticipation="own_response")
+    np.testing.assert_allclose(eq.leader_actions, newton.leader_actions, rtol=1e-6)
+
+
+def test_a_leaders_local_optimum_is_left() -> None:
+    eq = stackel.solve(DropOut([20.0, 6.0, 3.0]), CVXPY(), start=[1.2])
+    assert eq.certificate is not None
+    assert eq.certificate.verdict == "certified"
+
+
+@pytest.mark.parametrize("game", [Nested([3.0, 2.0], [0.5]), NestedRoad([3.0, 2.5])], ids=str)
+def test_formulas_that_are_no_sum_of_terms_run_as_written(game: Game) -> None:
+    one = followers(game)
+    assert isinstance(one.oracle, FormulaReplies)
+    x = np.linspace(0.6, 1.5, 3)[:, None, None]
+    settled, wanted = one.settle(x, None), response.settle(game, x)
+    assert settled.converged.all()
+    np.testing.assert_allclose(settled.y, wanted.y, atol=2e-6)
+    np.testing.assert_allclose(settled.lam, wanted.lam, atol=2e-5)
+    np.testing.assert_allclose(settled.mu, wanted.mu, atol=2e-5)
+
+
+def test_formulas_as_written_reach_the_equilibrium() -> None:
+    game = Nested([3.0, 2.0], [0.5])
+    eq, newton = stackel.solve(game, CVXPY()), stackel.solve(game, "newton")
+    assert eq.stats["formulas"].startswith("as written")
+    np.testing.assert_allclose(eq.leader_actions, newton.leader_actions, rtol=1e-3)
+    np.testing.assert_allclose(eq.follower_actions, newton.follower_actions, rtol=1e-3)
+
+
+# -- refusals and failures ---------------------------------------------------------------------
+
+
+def test_formulas_outside_the_rules_are_refused_in_cvxpys_words() -> None:
+    with pytest.raises(stackel.Refusal) as refused:
+        stackel.solve(problem("congestion"), CVXPY())
+    (reason,) = refused.value.reasons
+    assert reason.startswith("follower_payoff is not concave by DCP rules: load * ")
+    assert "newton" in refused.value.alternatives
+    (reason,) = CVXPY().accepts(Wavy([3.0], [0.5]))
+    assert reason.endswith("is neither convex nor concave")
+    (reason,) = CVXPY().accepts(Loving([3.0], [0.5]))
+    assert reason == "follower_payoff is not concave by DCP rules: its curvature is convex"
+
+
+def test_cournot_is_taken_for_its_terms_though_not_for_its_formula() -> None:
+    game = LinearCournot(3, 4)
+    (reason,) = why_not_concave(game, np.ones((4, 1)), np.ones((1, 3)))
+    assert "by DCP rules: quantity * " in reason
+    assert CVXPY().accepts(game) == []
+
+
+@pytest.mark.parametrize(("solver", "market"), [("CLARABEL", "fig3"), ("scs", "fig3-delay")])
+def test_the_user_names_the_solver(solver: str, market: str) -> None:
+    game = problem(market)
+    eq = stackel.solve(game, CVXPY(solver=solver))
+    assert set(eq.stats["solves"]) == {solver.upper()}
+    newton = stackel.solve(game, "newton")
+    np.testing.assert_allclose(eq.leader_actions, newton.leader_actions, rtol=1e-5)
+
+
+def test_default_solvers() -> None:
+    assert set(stackel.solve(fig3(), CVXPY()).stats["solves"]) == {"OSQP"}
+    assert "CLARABEL" in stackel.solve(fig3(delay=True), CVXPY()).stats["solves"]
+
+
+def test_options() -> None:
+    with pytest.raises(stackel.OptionError, match=r"unknown CVXPY solver 'clarabell'.*CLARABEL"):
+        CVXPY(solver="clarabell")
+    with pytest.raises(stackel.OptionError, match="name the solver"):
+        CVXPY(solver_options={"max_iter": 10})
+    with pytest.raises(stackel.OptionError, match="acceleration"):
+        CVXPY(acceleration=-1)
+    options = {"no_such_setting": 1}
+    with pytest.raises(stackel.OptionError, match="no_such_setting"):
+        stackel.solve(fig3(), CVXPY(solver="CLARABEL", solver_options=options))
+
+
+def test_a_solver_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(stackel.Refusal, match="solver OSQP does not take its cone programs"):
+        stackel.solve(fig3(delay=True), CVXPY(solver="OSQP"))
+
+
+def test_a_price_without_an_answer_spoils_no_other() -> None:
+    game = Floor([3.0, 2.0], [0.5], cap=3.0)
+    x = np.array([0.6, 1.4, 2.5, 1.9])[:, None, None]
+    one = followers(game)
+    settled = one.settle(x, None)
+    np.testing.assert_array_equal(settled.converged, [True, True, False, True])
+    assert np.isfinite(settled.y).all()
+    assert "infeasible" in one.oracle.tally.failure
+    good = np.array([0, 1, 3])
+    wanted = response.settle(game, x[good])
+    np.testing.assert_allclose(settled.y[good], wanted.y, atol=1e-8)
+    eq = stackel.solve(game, CVXPY())
+    newton = stackel.solve(game, "newton")
+    np.testing.assert_allclose(eq.leader_actions, newton.leader_actions, rtol=1e-5)
+
+
+def test_a_solver_that_dies_in_the_middle_loses_nothing(monkeypatch: Any) -> None:
+    real, calls = Stack.solve, iter(range(10_000))
+
+    def dying(self: Stack, *arguments: Any, **options: Any) -> Any:
+        if next(calls) >= 12:
+            raise SolverFailure("OSQP: out of memory")
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Stack, "solve", dying)
+    eq = stackel.solve(fig3(), CVXPY(), throw=False)
+    assert eq.status is stackel.Status.FAILED
+    assert "OSQP: out of memory" in eq.detail
+    assert len(eq.records) > 0
+    assert np.isfinite(eq.follower_actions).all()
+
+
+def test_infeasible_followers_are_known_before_the_start() -> None:
+    with pytest.raises(stackel.InfeasibleError, match="budget"):
+        stackel.solve(Budget([6.0, 6.0], [-3.0, 100.0], [1.0]), CVXPY())
+
+
+def test_time_limit_and_interruption() -> None:
+    eq = stackel.solve(fig3(), CVXPY(), time_limit=1e-9, throw=False)
+    assert eq.status is stackel.Status.TIME_LIMIT
+    one = _CvxpyFollowers(fig3(), Run(time_limit=1e-9), CVXPY())
+    with pytest.raises(Stop):
+        one.settle(np.array([[[1.0, 0.8]]]), None)
+
+    def stop(iteration: int, row: Any) -> None:
+        if iteration == 2:
+            raise KeyboardInterrupt
+
+    eq = stackel.solve(fig3(delay=True), CVXPY(), callback=stop, throw=False)
+    assert eq.status is stackel.Status.INTERRUPTED
+    assert (eq.follower_actions > 0).all()
+
+
+def test_missing_cvxpy_is_refused_with_the_command(monkeypatch: Any) -> None:
+    monkeypatch.setattr("stackel.backend.find_spec", lambda package: None)
+    with pytest.raises(stackel.Refusal, match=r'pip install "stackel\[cvxpy\]"'):
+        stackel.solve(fig3(), CVXPY(solver="CLARABEL"))
