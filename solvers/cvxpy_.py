@@ -49,6 +49,9 @@ PATIENCE = 12
 
 LEAST_DAMPING = 1e-3
 
+MOST_CONES = 6
+"""Cone programs in one settlement after which expansions are no help, and their answer stands."""
+
 NEAR = 1e-2
 """Expansions with a step up to this, relative to 1 + max |y|, are replies near enough."""
 
@@ -164,7 +167,7 @@ class _CvxpyFollowers(Followers):
         y = np.array(np.broadcast_to(response.inside(game, y, x), (B, *shape)))
         r = np.array(y if rivals is None else np.broadcast_to(rivals, y.shape))
         mixer = Mixer(B, y[0].size, self.options.acceleration)
-        residual = np.full(B, np.inf)
+        residual, cones = np.full(B, np.inf), np.zeros(B, dtype=int)
         alone = rivals is not None or not self.coupled  # then one reply is the answer
         live, t = np.arange(B), 0
         while len(live) and t < self.options.max_inner:
@@ -191,9 +194,12 @@ class _CvxpyFollowers(Followers):
                 )
                 r[some] = np.clip(ahead.reshape(-1, *shape), low, high)
                 cold[some[again]] |= found.error[near[again]] < CONE_ERROR
-            live = live[found.good & ~(moved <= self.tolerance * size)]
+            cones[live] += found.error == CONE_ERROR
+            settled = (moved <= self.tolerance * size) | (cones[live] >= MOST_CONES)
+            live = live[found.good & ~settled]
         self.inner_iterations += t
-        good = residual <= 100 * self.tolerance * (1.0 + np.abs(y).max((-1, -2)))
+        enough = max(100 * self.tolerance, CONE_ERROR**2)
+        good = residual <= enough * (1.0 + np.abs(y).max((-1, -2)))
         return Response(y, lam, mu, residual, good, t)
 
 

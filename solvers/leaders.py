@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel import complementarity
-from stackel.deviations import Oracle, payoffs_alone, search_lines, search_range
+from stackel.deviations import Oracle, broken_limit, payoffs_alone, search_lines, search_range
 from stackel.game import Game
+from stackel.multistart import together
 from stackel.response import Anticipation, Response, middle
 from stackel.run import Run, Status
 
@@ -220,6 +221,9 @@ def find(
             x, at = _sweep(followers, run, x, at, points)
             change = np.abs(x - before).max() / (1.0 + np.abs(x).max())
             if change <= max(tolerance, 1e-8):
+                broken = broken_limit(game, x, at.y[0]) if limits else ""
+                if broken:
+                    return Found(x, at, Status.FAILED, broken, sweeps, newton_steps)
                 return Found(x, at, Status.CONVERGED, "", sweeps, newton_steps)
             again = _visited(game, x, trail[:-1])
             if again is not None:
@@ -344,6 +348,10 @@ def _sweep(
             if np.isfinite(found.payoff[j]):
                 x = found.action
                 at = followers.settle(x[None], at)
+        if game.leader_shape[0] > 1 or game.calculus.leader_limits:
+            exact = followers.exact_slopes and followers.anticipation == "equilibrium"
+            x = together(game, x, j, _oracle(followers, run, at), at[0] if exact else None)
+            at = followers.settle(x[None], at)
     _record(run, game, x, at, float(np.abs(x - before).max()))
     return x, at
 

@@ -104,7 +104,7 @@ def _grid(variable: Any, shape: tuple[int, int]) -> Array:
     return out
 
 
-def _bound(value: float) -> float | None:
+def _bound(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 

@@ -158,6 +158,13 @@ class Calculus:
     def _by_leaders(self) -> Program:
         return self._compile(self._parts["values"], [self.X])
 
+    @cached_property
+    def curved_limits(self) -> bool:
+        """Whether some own limit is not affine in the follower's action."""
+        from stackel.structure import degree
+
+        return any(degree(e, self.Y) > 1 for e in self.own_limits.values())
+
     # -- the followers' problem ----------------------------------------------------------------
 
     def _arguments(self, y: Array, r: Array, x: Array, lam: Array, mu: Array) -> list[Array]:
@@ -280,6 +287,14 @@ class Calculus:
             payoff, *_ = self._leader_slopes(x, y, dx, dy)
         batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
         return _wide(payoff, (*batch, 1, self.game.n_leaders))[..., 0, :]
+
+    def leader_limit_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> Array:
+        """Derivatives of the leaders' limits (..., m, J) along directions of x and y."""
+        with np.errstate(all="ignore"):
+            _, *limits = self._leader_slopes(x, y, dx, dy)
+        batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
+        flat = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in limits]
+        return np.concatenate(flat, axis=-2) if flat else np.zeros((*batch, 0, self.game.n_leaders))
 
     def zeros(self, batch: tuple[int, ...]) -> tuple[Array, Array]:
         """Multipliers of nothing: lam (*batch, I, m) and mu (*batch, k)."""

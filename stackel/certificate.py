@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from stackel import response
-from stackel.deviations import search_lines
+from stackel.deviations import Deviation, search_lines, search_range
 from stackel.existence import Uniqueness, uniqueness
 from stackel.game import Game
 from stackel.multistart import search_many
@@ -32,34 +32,11 @@ TOLERANCE = 1e-6
 POINTS = 129
 """Trial decisions on each leader's first grid."""
 
+ROUNDING = 1e-9
+"""Payoffs below this share of what they are elsewhere are measured against that share."""
+
 SAMPLES = 64
 """Trial actions of each follower where its problem is not proved concave."""
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """A player's profitable move.
-
-    Attributes:
-        player: ``"leader"`` or ``"follower"``.
-        index: which one, counted from 0.
-        action: what it would do instead: a leader's decisions (d,), a follower's (n,).
-        payoff: its payoff now.
-        gain: how much more it would have.
-    """
-
-    player: Literal["leader", "follower"]
-    index: int
-    action: Array
-    payoff: float
-    gain: float
-
-    def __str__(self) -> str:
-        shown = np.array2string(np.asarray(self.action), precision=6, separator=", ", threshold=8)
-        return (
-            f"{self.player} {self.index} gains {self.gain:.6g} (has {self.payoff:.6g}) by moving "
-            f"to {shown}"
-        )
 
 
 @dataclass(frozen=True)
@@ -130,12 +107,13 @@ class Certificate:
         """Whether nothing speaks against the point."""
         return self.verdict != "refuted"
 
+    def _broken(self) -> str:
+        name = max(self.violations, key=lambda key: self.violations[key])
+        return f"{name} breaks its limit by {self.violations[name]:.3g}"
+
     def __str__(self) -> str:
         if self.verdict == "refuted":
-            why = (
-                str(self.deviation) if self.deviation else f"limits broken by {self.violation:.3g}"
-            )
-            return f"refuted: {why}"
+            return f"refuted: {self.deviation or self._broken()}"
         return (
             f"{self.verdict}: no follower gains more than {self.follower_gap:.2g}, "
             f"no leader more than {self.leader_gap:.2g}"
@@ -172,8 +150,9 @@ def certify(
     violations, violation = _violations(game, x, y)
     now_l = game.calculus.leader_values(x, y)[0]
 
-    scale_f = _scale(now_f, now_f + follower["gaps"])
-    scale_l = _scale(now_l, leader["reached"])
+    typical_l, typical_f = _typical(game, x, y)
+    scale_f = _scale(now_f, now_f + follower["gaps"], ROUNDING * typical_f)
+    scale_l = _scale(now_l, leader["reached"], ROUNDING * typical_l)
     worst = [
         (leader["gaps"].max() / scale_l, "leader", int(leader["gaps"].argmax())),
         (follower["gaps"].max() / scale_f, "follower", int(follower["gaps"].argmax())),
@@ -224,6 +203,16 @@ def _scale(*payoffs: Array) -> float:
     return float(max(finite)) or 1.0
 
 
+def _typical(game: Game, x: Array, y: Array) -> tuple[Array, Array]:
+    """Payoffs of the leaders and the followers elsewhere: where they are nearly 0 at the point
+    itself, what counts as rounding can only be told from these."""
+    low, high = search_range(game, x)
+    at = np.stack([low, (low + high) / 2, high])
+    guess = response.inside(game, response.first_guess(game), at)
+    leaders = game.calculus.leader_values(at, y)[0]
+    return leaders, game.calculus.follower_payoffs(guess, guess, at)
+
+
 def _as_response(game: Game, y: Array, lam: Array | None = None) -> Response:
     none, mu = game.calculus.zeros(())
     lam = none if lam is None else lam
@@ -265,8 +254,9 @@ def _affine_shared(game: Game) -> bool:
 def _slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Array:
     """A bound on how much better than the computed reply any reply could be.
 
-    For a payoff strongly concave with modulus m, a Lagrangian gradient g off the active bounds and
-    multipliers lam leave at most |g|^2 / (2 m) + lam |c|. Zero where there is no modulus.
+    For a payoff strongly concave with modulus m, a Lagrangian gradient g and multipliers lam leave
+    at most the largest g s - m |s|^2 / 2 over steps s within the bounds, and lam |c|. Zero where
+    there is no modulus.
     """
     calculus = game.calculus
     if calculus.k:
@@ -274,10 +264,11 @@ def _slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Ar
     lam, mu = np.maximum(best.lam, 0.0), np.zeros(0)
     field_, own, _ = calculus.system(best.y, y, x, lam, mu)
     low, high = game.follower_bounds
-    at_low, at_high = (best.y <= low) & (field_ > 0), (best.y >= high) & (field_ < 0)
-    left = np.where(at_low | at_high, 0.0, field_)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bound = (left**2).sum(-1) / (2 * modulus)
+        # The most of -field @ step - modulus |step|^2 / 2 over steps that stay within the bounds.
+        m = modulus[:, None]
+        step = np.clip(best.y - field_ / m, low, high) - best.y
+        bound = (-field_ * step - m / 2 * step**2).sum(-1)
     complementary = (lam * np.maximum(-own, 0.0)).sum(-1) if calculus.m else 0.0
     return np.where(modulus > 0, bound + complementary, 0.0)
 

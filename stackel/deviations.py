@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,32 @@ Oracle = Callable[[Array], tuple[Array, Array]]
 
 FEASIBLE = 1e-9
 """A leader limit counts as met up to this."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A player's profitable move.
+
+    Attributes:
+        player: ``"leader"`` or ``"follower"``.
+        index: which one, counted from 0.
+        action: what it would do instead: a leader's decisions (d,), a follower's (n,).
+        payoff: its payoff now.
+        gain: how much more it would have.
+    """
+
+    player: Literal["leader", "follower"]
+    index: int
+    action: Array
+    payoff: float
+    gain: float
+
+    def __str__(self) -> str:
+        shown = np.array2string(np.asarray(self.action), precision=6, separator=", ", threshold=8)
+        return (
+            f"{self.player} {self.index} gains {self.gain:.6g} (has {self.payoff:.6g}) by moving "
+            f"to {shown}"
+        )
 
 
 @dataclass(frozen=True)
@@ -147,3 +174,16 @@ def _peaks(values: Array, count: int) -> Array:
     order = np.argsort(-ranked, axis=0, kind="stable")[:count]
     good = np.take_along_axis(ranked, order, 0) > -np.inf
     return np.where(good, order, order[:1])
+
+
+def broken_limit(game: Game, x: Array, y: Array) -> str:
+    """The leader limit that is broken most at a point, in words, or ''."""
+    values = game.calculus.leader_values(x, y)[1]
+    row, j = np.unravel_index(int(values.argmax()), values.shape)
+    if values[row, j] <= FEASIBLE:
+        return ""
+    return (
+        f"no {game.leader_action.name} of leader {j} was found that meets its limit "
+        f"{game.calculus.leader_limit_names[row]!r}: at the last one tried it is broken by "
+        f"{values[row, j]:.4g}"
+    )

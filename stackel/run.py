@@ -104,7 +104,7 @@ class Run:
         """Remember the best point so far without recording an iteration."""
         self.best = Point(np.array(x), np.array(y), Status.INTERRUPTED, dict(multipliers))
 
-    def step(self, x: Array | None = None, y: Array | None = None, **row: Any) -> None:
+    def step(self, x: Array | None = None, y: Array | None = None, /, **row: Any) -> None:
         """Record an iteration, remember its point, report progress, and stop if the time is up.
 
         Args:

@@ -56,6 +56,15 @@ def _scales(h: Array, C: Array) -> tuple[Array, Array]:
     return np.where(s > 0, s, 1.0), np.where(w > 0, w, 1.0)
 
 
+def _free_moves(H: Array, C: Array) -> Array:
+    """The move for a unit of each multiplier (..., q), without the multipliers' own curvature.
+
+    A large multiplier bends the Lagrangian and would shrink its own residual: a limit whose
+    gradient vanishes could then pass for binding anywhere.
+    """
+    return _scales(_curvature(H), C)[1]
+
+
 def _curvature(H: Array) -> Array:
     """A positive scale for each own decision: the diagonal of its follower's Hessian."""
     h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
@@ -109,6 +118,9 @@ class Joint:
         H, C, A = self._blocks(y, lam)
         h = _curvature(H)
         s, w = _scales(h, C)
+        if self.calculus.curved_limits:
+            Y, L, mu = self.unflat(y, np.zeros_like(lam))
+            w = np.maximum(w, _free_moves(self.calculus.own_blocks(Y, Y, self.x, L, mu)[0], C))
         flat_h = h.reshape(*y.shape)
         if not self.calculus.k:
             return flat_h, s.reshape(lam.shape), w.reshape(lam.shape)
@@ -288,7 +300,10 @@ class Alone:
     def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         _, _, H, C = self._all(y, lam)
         h = _curvature(H)
-        return h, *_scales(h, C)
+        s, w = _scales(h, C)
+        if self.calculus.curved_limits:
+            w = np.maximum(w, _free_moves(self._all(y, np.zeros_like(lam))[2], C))
+        return h, s, w
 
     def step(
         self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
