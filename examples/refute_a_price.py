@@ -28,13 +28,12 @@ def main() -> None:
         print(f"  {certificate}")
 
         move = certificate.deviation
+        assert move.index == leader
         there = x.copy()
         there[:, move.index] = move.action
         settled = response.settle(game, there).y
-        before, after = (
-            game.calculus.leader_values(*point)[0][move.index]
-            for point in ((x, y), (there, settled))
-        )
+        before = game.calculus.leader_values(x, y)[0][leader]
+        after = game.calculus.leader_values(there, settled)[0][leader]
         print(f"  try it: {before:.6f} before, {after:.6f} after\n")
         assert np.isclose(after - before, move.gain, rtol=1e-6)
 

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from stackel.errors import OptionError
+
 Array = np.ndarray
 
 MISSING = (
@@ -200,6 +202,10 @@ class Program:
                 suffix.clear()
                 suffix.update(zip(owners, map(float, numbers), strict=True))
 
+    def _bad_option(self, said: str) -> OptionError:
+        given = {k: v for k, v in self.options.items() if DEFAULTS.get(k) != v}
+        return OptionError(f"IPOPT does not take its options {given}: {said}")
+
     # -- inside casadi -------------------------------------------------------------------------
 
     @cached_property
@@ -228,7 +234,10 @@ class Program:
         options |= {"show_eval_warnings": False, "expand": True}
         if limit < np.inf:
             options["ipopt.max_wall_time"] = limit
-        solver = casadi.nlpsol("ipopt", "ipopt", self._read[0], options)
+        try:
+            solver = casadi.nlpsol("ipopt", "ipopt", self._read[0], options)
+        except RuntimeError as error:
+            raise self._bad_option(str(error).splitlines()[-1].rpartition(".cpp:")[2]) from None
         self._compiled = limit, solver
         return solver
 
@@ -240,6 +249,8 @@ class Program:
             found = solver(x0=start, lbx=low, ubx=high, lbg=g_low, ubg=g_high)
         stats = solver.stats()
         message = stats["return_status"]
+        if message == "Invalid_Option":
+            raise self._bad_option(message.replace("_", " "))
         values, dual, reduced = (np.array(found[k]).ravel() for k in ("x", "lam_g", "lam_x"))
         if np.isfinite(values).all():
             self._load(variables, constraints, values, -dual, -reduced)

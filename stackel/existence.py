@@ -190,7 +190,7 @@ def _diverges(game: Game, x: Array) -> float:
     if (rows < 1).all() and (rows >= 0).all() and size > DENSE_UP_TO:
         return 0.0  # row sums bound the spectral radius of a nonnegative matrix
     if size > DENSE_UP_TO:
-        return _diverges_at_scale(game, linear, size)
+        return _diverges_at_scale(linear, size)
     M = _reply_matrix(linear, linear.dense())
     if (M < 0).any():
         return 0.0
@@ -198,19 +198,21 @@ def _diverges(game: Game, x: Array) -> float:
     top = int(np.argmax(values.real))
     radius = float(values[top].real)
     left = np.abs(vectors[:, top].real)
-    return radius if radius >= 1 and left @ _wants(game, linear) > 0 else 0.0
+    return radius if radius >= 1 and left @ _wants(linear) > 0 else 0.0
 
 
-def _wants(game: Game, linear: _Linear) -> Array:
-    """a in y = M y + a: what each follower would choose if nobody else did anything."""
-    zero = np.zeros((1, *linear.shape))
-    with np.errstate(all="ignore"):
-        calculus = game.calculus
-        payoff_field = calculus.system(zero, zero, linear.x, linear.lam, linear.mu)[0]
-    return -(linear.inverse @ payoff_field[0][..., None]).ravel()
+def _wants(linear: _Linear) -> Array:
+    """a in y = M y + a: what each follower would choose if nobody else did anything.
+
+    From the field at the point where the formulas are known to be finite: it is affine.
+    """
+    calculus, y = linear.calculus, linear.y
+    field = calculus.system(y, y, linear.x, linear.lam, linear.mu)[0]
+    at_zero = field.ravel() - linear.times(y.ravel())
+    return -(linear.inverse @ at_zero.reshape(*linear.shape, 1)).ravel()
 
 
-def _diverges_at_scale(game: Game, linear: _Linear, size: int) -> float:
+def _diverges_at_scale(linear: _Linear, size: int) -> float:
     """The same for many followers; nonnegativity is looked at in random products."""
     rng = np.random.default_rng(0)
     for _ in range(3):
@@ -224,7 +226,7 @@ def _diverges_at_scale(game: Game, linear: _Linear, size: int) -> float:
         if ratio.max() < 1:
             return 0.0
         if ratio.min() >= 1:
-            wants = _wants(game, linear)
+            wants = _wants(linear)
             return float(2 * ratio.min() - 1) if (wants > 0).all() else 0.0
         v = w / w.max()
         v = np.maximum(v, 1e-12)

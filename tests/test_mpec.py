@@ -15,6 +15,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+from scipy import sparse
 
 import stackel
 from problems import PROBLEMS, DropOut, Duopoly, LogPricing, PangFukushima, Problem, SharedCapacity
@@ -30,7 +31,7 @@ pytest.importorskip("casadi")
 from stackel.solvers import ipopt  # noqa: E402
 from stackel.solvers.complementarity import names  # noqa: E402
 from stackel.solvers.mpec import MPEC, build  # noqa: E402
-from stackel.solvers.pyomo_model import Pair  # noqa: E402
+from stackel.solvers.pyomo_model import Pair, Ties  # noqa: E402
 from stackel.solvers.stationarity import kind  # noqa: E402
 
 MODES = ["fischer-burmeister", "penalty", "product"]
@@ -134,6 +135,14 @@ def test_sparse_ties() -> None:
     assert_same(stackel.solve(game, MPEC(starts=1)), stackel.solve(game, "newton"))
 
 
+def test_ties_multiply_symbols_from_both_sides() -> None:
+    matrix = sparse.random_array((6, 6), density=0.4, rng=np.random.default_rng(0), format="csr")
+    numbers = np.arange(12.0).reshape(6, 2)
+    ties = Ties(matrix)
+    np.testing.assert_allclose((ties @ numbers).astype(float), matrix @ numbers)
+    np.testing.assert_allclose((numbers.T @ ties).astype(float), numbers.T @ matrix)
+
+
 @dataclass(frozen=True)
 class Regulated(LogPricing):
     """A leader that must sell at least one unit to everybody."""
@@ -227,6 +236,12 @@ class Fussy(Duopoly):
 def test_formulas_that_pyomo_cannot_run_are_refused() -> None:
     with pytest.raises(stackel.Refusal, match=r"Pyomo's symbols: TypeError: no symbols here"):
         stackel.solve(Fussy(), MPEC())
+
+
+@pytest.mark.parametrize("options", [{"foo": 1}, {"max_iter": "many"}, {"linear_solver": "ma57"}])
+def test_options_that_ipopt_does_not_know(options: dict[str, Any]) -> None:
+    with pytest.raises(stackel.OptionError, match=f"IPOPT does not take.*{next(iter(options))}"):
+        stackel.solve(Duopoly(), MPEC(ipopt_options=options))
 
 
 def test_iteration_limit_of_ipopt_is_a_failure_with_its_words() -> None:

@@ -145,6 +145,12 @@ def test_thirteen_followers_are_diagnosed(followers: int) -> None:
         stackel.solve(game, "admm")
 
 
+def test_too_many_followers_are_diagnosed_with_the_delay_limit_too() -> None:
+    """A delay limit only asks for more, so it cannot stop purchases from growing."""
+    with pytest.raises(stackel.NoEquilibriumError, match="spectral radius"):
+        stackel.solve(draw(1, 20, 3), "newton")
+
+
 def test_twelve_followers_and_a_cap_are_fine() -> None:
     twelve = VehicularTwins([30.0] * 12, 30, 5, [0.3, 0.1], payment_scale=15)
     assert stackel.solve(twelve, "closed-form").is_equilibrium
