@@ -273,9 +273,9 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
         "follower_payoff": lambda r, p: game.follower_payoff(own, r, p),
     }
     for key in game.calculus.own_limits:
-        formulas[f"limit {key!r}"] = lambda r, p, key=key: game.follower_limits(own, r, p)[key]
+        formulas[f"limit {key!r}"] = _own_limit(game, own, key)
     for key in game.calculus.shared_limits:
-        formulas[f"shared limit {key!r}"] = lambda r, p, key=key: game.shared_limits(own, p)[key]
+        formulas[f"shared limit {key!r}"] = _shared_limit(game, own, key)
     names = (
         Elementwise(cp.Parameter(rivals.shape, name="rivals")),
         Elementwise(cp.Parameter(x.shape, name=game.leader_action.name)),
@@ -295,6 +295,14 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
             value = _lift(formula(*names))
         reasons.append(start + _culprit(value))
     return reasons
+
+
+def _own_limit(game: Game, y: Elementwise, key: str) -> Callable[[Any, Any], Any]:
+    return lambda rivals, x: game.follower_limits(y, rivals, x)[key]
+
+
+def _shared_limit(game: Game, y: Elementwise, key: str) -> Callable[[Any, Any], Any]:
+    return lambda rivals, x: game.shared_limits(y, x)[key]
 
 
 def _culprit(value: Any) -> str:

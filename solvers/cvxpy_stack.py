@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from stackel.solvers.cvxpy_array import power
-from stackel.solvers.cvxpy_terms import AtomKind, Terms
+from stackel.solvers.cvxpy_terms import Atom, AtomKind, Terms
 
 Array = np.ndarray
 
@@ -177,19 +177,16 @@ class Stack:
         self.v = cp.Variable((self.K, n))
         self._set: list[Callable[[Any], None]] = []
         self._ties: list[Any] = []
-        self.slack = cp.Variable(E, nonneg=True) if elastic else None
-        slack = self.slack if elastic else np.zeros(E)
-        wide = sp.kron(sp.eye(E), np.ones((I, 1)), format="csr") @ slack
+        self.elastic = elastic
+        self.slack: Any = cp.Variable(E, nonneg=True) if elastic else np.zeros(E)
+        wide = sp.kron(sp.eye(E), np.ones((I, 1)), format="csr") @ self.slack
         objective = (
             self.slack
             if elastic
             else self._function(batch.objective, lambda b: (b.objective, self._scale(b)))
         )
-        self.limits = [
-            self._function(t, lambda b, r=r: (b.limits[r], _size(b.limits[r]))) <= wide
-            for r, t in enumerate(batch.limits)
-        ]
-        self.shared = [self._shared(r) <= slack for r in range(batch.G.shape[1])]
+        self.limits = [self._function(t, _limit(r)) <= wide for r, t in enumerate(batch.limits)]
+        self.shared = [self._shared(r) <= self.slack for r in range(batch.G.shape[1])]
         bounds = [*self._bound(batch.low, 1.0), *self._bound(batch.high, -1.0)]
         constraints = [*self._ties, *bounds, *self.limits, *self.shared]
         self.problem = cp.Problem(cp.Minimize(cp.sum(objective)), constraints)
@@ -234,21 +231,19 @@ class Stack:
             value = value + 0.5 * cp.sum(cp.square(cp.multiply(root, self.v)), axis=1)
         elif pattern == "full":
             for a in range(n):
-                root = self._parameter(
-                    (K, n), rows(lambda t, a=a: _factor(_quad(t))[..., a, :], 0.5)
-                )
+                root = self._parameter((K, n), rows(_factor_row(a), 0.5))
                 turned = cp.sum(cp.multiply(root, self.v), axis=1)
                 value = value + 0.5 * cp.square(turned)
         for position, (kind, _) in enumerate(shown.atoms):
-            value = value + self._atom(kind, lambda t, p=position: t.atoms[p][1], rows)
+            value = value + self._atom(kind, _atom_at(position), rows)
         return value
 
-    def _atom(self, kind: AtomKind, pick: Callable[[Terms], Any], rows: Any) -> Any:
+    def _atom(self, kind: AtomKind, pick: Callable[[Terms], Atom], rows: Any) -> Any:
         cp, K, n = self.cp, self.K, self.n
         z = cp.Variable((K, kind.width))
         for c in range(kind.width):
-            A = self._parameter((K, n), lambda b, c=c: _raw(rows, pick, "A", b)[..., c, :])
-            offset = self._parameter((K,), lambda b, c=c: _raw(rows, pick, "b", b)[..., c])
+            A = self._parameter((K, n), rows(_argument(pick, c), 0.0))
+            offset = self._parameter((K,), rows(_offset(pick, c), 0.0))
             self._ties.append(z[:, c] == cp.sum(cp.multiply(A, self.v), axis=1) + offset)
         sign = 1.0 if kind.convex else -1.0
         coef = self._parameter((K, kind.width), rows(lambda t: sign * pick(t).coef), nonneg=True)
@@ -280,7 +275,7 @@ class Stack:
 
     def out_of_reach(self, batch: Batch, solvers: list[str], options: Mapping[str, Any]) -> Array:
         """Of an elastic stack: which elements (E,) have limits that cannot be met."""
-        assert self.slack is not None
+        assert self.elastic
         self.put(batch)
         run_solver(self.problem, solvers, options, exact=False)
         return np.asarray(self.slack.value) > UNMET
@@ -324,9 +319,24 @@ def _diagonal(terms: Terms) -> Array:
     return np.diagonal(_quad(terms), axis1=-2, axis2=-1)
 
 
-def _raw(rows: Any, pick: Callable[[Terms], Any], name: str, b: Batch) -> Array:
-    """An atom's argument, which no scale divides."""
-    return rows(lambda t: getattr(pick(t), name), 0.0)(b)
+def _factor_row(a: int) -> Callable[[Terms], Array]:
+    return lambda t: _factor(_quad(t))[..., a, :]
+
+
+def _limit(r: int) -> Callable[[Batch], tuple[Terms, Array]]:
+    return lambda b: (b.limits[r], _size(b.limits[r]))
+
+
+def _atom_at(position: int) -> Callable[[Terms], Atom]:
+    return lambda t: t.atoms[position][1]
+
+
+def _argument(pick: Callable[[Terms], Atom], c: int) -> Callable[[Terms], Array]:
+    return lambda t: pick(t).A[..., c, :]
+
+
+def _offset(pick: Callable[[Terms], Atom], c: int) -> Callable[[Terms], Array]:
+    return lambda t: pick(t).b[..., c]
 
 
 def _size(terms: Terms) -> Array:

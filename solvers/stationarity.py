@@ -127,4 +127,4 @@ def _holds(slope: Array, columns: Array, ranges: list[tuple[float, float]]) -> b
         bounds=[*bounds, (0.0, None)],
         method="highs",
     )
-    return bool(found.success and found.fun <= RESIDUAL)
+    return bool(found.success and found.fun is not None and found.fun <= RESIDUAL)
