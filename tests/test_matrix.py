@@ -7,9 +7,10 @@ import pytest
 
 import stackel
 from problems import PROBLEMS, PangFukushima, Problem
+from stackel import backend as registry
 from stackel.testing import check_backend, check_game
 
-BACKENDS = ["closed-form", "newton", "admm"]
+BACKENDS = ["closed-form", "newton", "admm", "cvxpy", "mpec"]
 
 REFUSED = {
     ("closed-form", name)
@@ -22,16 +23,24 @@ REFUSED = {
         "drop-out",
         "personal-prices",
     )
-}
+} | {("cvxpy", "congestion")}
 
 # Relative to 1 + |x|. The digits that the source of the numbers gives are the floor.
-TOLERANCE = {"closed-form": 1e-7, "newton": 1e-7, "admm": 1e-5}
+TOLERANCE = {"closed-form": 1e-7, "newton": 1e-7, "admm": 1e-5, "cvxpy": 1e-6, "mpec": 1e-7}
 DIGITS = {"fig3-delay": 1e-6}
+
+
+def _needs(backend: str) -> None:
+    """Skip where the backend's extra is not installed."""
+    lacking = registry.find(backend)().missing()
+    if lacking:
+        pytest.skip(lacking[0])
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_backend_on_problem(backend: str, problem: Problem) -> None:
+    _needs(backend)
     game = problem.make()
     if (backend, problem.name) in REFUSED:
         with pytest.raises(stackel.Refusal) as refused:
@@ -71,13 +80,15 @@ def test_problem_is_well_stated(problem: Problem) -> None:
     "name", ["fig3", "fig3-delay", "cournot-3x4", "drop-out", "shared-capacity"]
 )
 def test_backend_keeps_its_contract(backend: str, name: str) -> None:
+    _needs(backend)
     (problem,) = (p for p in PROBLEMS if p.name == name)
     check_backend(backend, problem.make())
 
 
-@pytest.mark.parametrize("backend", ["newton", "admm"])
+@pytest.mark.parametrize("backend", ["newton", "admm", "cvxpy", "mpec"])
 def test_no_equilibrium_is_never_an_answer(backend: str) -> None:
     """Pang and Fukushima's example has no pure equilibrium: a cycle, in words."""
+    _needs(backend)
     eq = stackel.solve(PangFukushima(), backend, throw=False)
     assert not eq.is_equilibrium
     assert eq.status is stackel.Status.CYCLE
