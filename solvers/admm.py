@@ -151,8 +151,9 @@ class _AdmmFollowers(Followers):
         for t in range(1, options.max_inner + 1):
             self.run.check()
             part = inner.at(live)
-            now = part.iterate(s.take(live))
-            primal[live], dual[live] = part.residuals(now)
+            with np.errstate(all="ignore"):  # a trial outside the domain is told by its loss
+                now = part.iterate(s.take(live))
+                primal[live], dual[live] = part.residuals(now)
             if t <= ADAPT_UNTIL and t % 5 == 0:
                 self._balance(now, primal[live], dual[live])
             s.put(live, now)

@@ -37,8 +37,12 @@ def _pad(a: Any, param: tuple[tuple[int, int, int, int], tuple[int, int]]) -> An
 
 
 def _concat(parts: Sequence[Any], axis: int) -> Any:
+    """Join along a core axis; the other axes broadcast (a direction may have a single row)."""
     batch = np.broadcast_shapes(*(p.shape[:-2] for p in parts))
-    return np.concatenate([np.broadcast_to(p, batch + p.shape[-2:]) for p in parts], axis=axis)
+    other = max(p.shape[-3 - axis] for p in parts)
+    cores = [(other, p.shape[-1]) if axis == -1 else (p.shape[-2], other) for p in parts]
+    wide = [np.broadcast_to(p, batch + core) for p, core in zip(parts, cores, strict=True)]
+    return np.concatenate(wide, axis=axis)
 
 
 _CALLS: dict[str, Callable[..., Any]] = {

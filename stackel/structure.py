@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stackel.derivatives import directional, gradient
-from stackel.expression import Expression, binary, constant, ordered, symbol
+from stackel.expression import Expression, binary, constant, expand, ordered, symbol
 from stackel.program import compile_program
 
 if TYPE_CHECKING:
@@ -114,21 +114,28 @@ def split(node: Expression, own: Expression) -> Structure:
         return Structure(polynomial=node)
     op, args = node.op, node.args
     if op in ("add", "sub"):
-        second = split(args[1], own)
-        return split(args[0], own).plus(second if op == "add" else second.scaled(constant(-1.0)))
+        first, second = (split(expand(a, node.shape), own) for a in args)
+        return first.plus(second if op == "add" else second.scaled(constant(-1.0)))
     if op == "neg":
         return split(args[0], own).scaled(constant(-1.0))
     if op == "mul":
         for factor, rest in (args, args[::-1]):
             if degree(factor, own) == 0:
-                return split(rest, own).scaled(factor)
+                return split(expand(rest, node.shape), own).scaled(factor)
     if op == "div" and degree(args[1], own) == 0:
-        return split(args[0], own).scaled(binary("div", 1.0, args[1]))
+        return split(expand(args[0], node.shape), own).scaled(binary("div", 1.0, args[1]))
     if op == "div" and degree(args[0], own) == 0 and degree(args[1], own) == 1:
         reciprocal = Expression("pow", (args[1], constant(-1.0)), args[1].shape)
         return Structure(atoms=[Atom(args[0], reciprocal, False)])
-    if op == "expand" and args[0].shape == node.shape:
-        return split(args[0], own)
+    if op == "expand":
+        inner = split(args[0], own)
+        if not any(a.summed for a in inner.atoms):  # a sum cannot be taken apart again
+            quadratic = inner.polynomial
+            return Structure(
+                None if quadratic is None else expand(quadratic, node.shape),
+                [Atom(expand(a.coefficient, node.shape), a.function, False) for a in inner.atoms],
+                [expand(o, node.shape) for o in inner.other],
+            )
     if op == "sum" and node.param == (-1,):
         inner = split(args[0], own)
         if not any(a.summed for a in inner.atoms):

@@ -183,3 +183,23 @@ def test_delay_at_its_own_edge() -> None:
     assert at.converged
     assert at.y.max() > 50
     assert _residuals(game, x, at) < 1e-5
+
+
+def test_several_limits_of_different_shapes() -> None:
+    from dataclasses import dataclass
+    from typing import Any
+
+    from stackel.functions import over_leaders
+
+    @dataclass(frozen=True)
+    class TwoLimits(Budget):
+        def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+            return {"sum": over_leaders(self.value * y**2) - 2.0, "each": y - 0.4}
+
+    game = TwoLimits([6.0, 2.0], 9.0, [1.0, 1.2])
+    x = np.array([[1.5, 1.6]])
+    at = response.settle(game, x)
+    assert at.converged
+    assert at.lam.shape == (2, 3)
+    assert _residuals(game, x, at) < 1e-8
+    assert stackel.solve(game, "newton").is_equilibrium

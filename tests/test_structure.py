@@ -130,3 +130,29 @@ def test_no_false_alarms() -> None:
         assert existence.diagnose(draw(seed, 6, 3)) is None
     capped = VehicularTwins([30.0] * 20, 30, 5, [0.3, 0.1], bandwidth_cap=1.0)
     assert existence.diagnose(capped) is None
+
+
+def test_split_counts_broadcast_terms_as_often_as_they_stand() -> None:
+    """A term narrower than the sum that it stands in is counted once a column."""
+    from stackel.program import compile_program
+
+    y, x = symbol("y", (3, 2)), symbol("x", (1, 2))
+    narrow = over_leaders(x * log(1 + y))  # (3, 1)
+    for formula in (
+        over_leaders(3 * log(1 + y) - 0.1 * over_leaders(x * y)),
+        over_leaders(y**2 + 2 * narrow),
+        over_leaders(x * log(1 + y[..., :1]) - y),
+        over_leaders(x * narrow),
+    ):
+        rng = np.random.default_rng(0)
+        point = rng.uniform(0.5, 2, (3, 2)), rng.uniform(0.5, 2, (1, 2))
+        parts = split(formula, y)
+        total = np.zeros((3, 1))
+        for node in [parts.polynomial, *parts.other]:
+            if node is not None:
+                total = total + compile_program([y, x], [node])(*point)[0]
+        for atom in parts.atoms:
+            (value,) = compile_program([y, x], [atom.coefficient * atom.function])(*point)
+            total = total + (value.sum(-1, keepdims=True) if atom.summed else value)
+        (expected,) = compile_program([y, x], [formula])(*point)
+        np.testing.assert_allclose(total, np.broadcast_to(expected, (3, 1)), rtol=1e-12)
