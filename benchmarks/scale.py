@@ -77,7 +77,7 @@ def main() -> None:
     add = parser.add_argument
     add("--followers", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     add("--backends", nargs="+", default=BACKENDS, choices=BACKENDS)
-    add("--certified-up-to", type=int, default=10_000, metavar="FOLLOWERS")
+    add("--certified-up-to", type=int, default=10_000, metavar="N")
     add("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

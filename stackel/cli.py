@@ -197,7 +197,7 @@ def compare(
     with console.reported():
         console.check_output(save, ".json")
         console.check_output(plot, *console.PICTURES)
-        common = {"seed": seed, "time_limit": time_limit}
+        common: dict[str, Any] = {"seed": seed, "time_limit": time_limit}
         found = compare_backends(
             _market(market).game,
             backend or None,

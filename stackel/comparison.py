@@ -62,6 +62,9 @@ class Comparison:
 
         return pd.DataFrame([self._row(name) for name in self._names]).set_index("backend")
 
+    def _apart(self, first: str, second: str) -> float:
+        return self.answers[first].distance(self.answers[second])
+
     @property
     def _names(self) -> list[str]:
         return [*self.answers, *self.declined, *self.failed]
@@ -99,7 +102,7 @@ class Comparison:
         out: list[list[str]] = []
         for name in self.holding:
             for group in out:
-                if self.distances.loc[name, group[0]] <= self.tolerance:
+                if self._apart(name, group[0]) <= self.tolerance:
                     group.append(name)
                     break
             else:
@@ -134,7 +137,7 @@ class Comparison:
         reference = self.holding[0]
         for name, eq in self.answers.items():
             if name not in self.holding:
-                apart = float(self.distances.loc[name, reference])
+                apart = self._apart(name, reference)
                 why = eq.certificate or eq.status.message
                 parts.append(f"{name} is {apart:.2g} away and {why}")
         return "; ".join(parts)
