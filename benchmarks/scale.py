@@ -3,13 +3,16 @@
     python -m benchmarks.scale [--followers 1000 10000 100000] [--certified-up-to 10000]
 
 Every market is solved in a process of its own, so that its peak memory is its own. ``newton`` and
-``closed-form`` solve the same market; how far their prices are apart is shown.
+``closed-form`` solve the same market; how far their prices are apart is shown. Linear algebra runs
+in one thread unless the environment says otherwise: on a machine with other work two threads that
+wait for each other are several times slower than one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -25,6 +28,8 @@ from benchmarks.timing import console, shown
 from stackel.formulations.vehicular_twins import VehicularTwins
 
 BACKENDS = ("closed-form", "newton")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 DEGREE = 6
 """Ties of a follower, on average."""
 
@@ -93,7 +98,13 @@ def main() -> None:
             job["certify"] = followers <= options.certified_up_to
             command = [sys.executable, "-m", "benchmarks.scale", "--worker", json.dumps(job)]
             with console.status(f"{backend}, {followers:,} followers"):
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                done = subprocess.run(
+                    command,
+                    check=True,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env={**ONE_THREAD, **os.environ},
+                )
             found = json.loads(done.stdout)
             prices.append(found["prices"])
             row = [f"{followers:,}", backend, shown(found["solve"]), f"{found['peak']:.0f} MB"]

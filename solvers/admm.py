@@ -109,7 +109,7 @@ class _Inner:
         return _State(y, lam, mu, s.kappa, tau, moved)
 
 
-class _AdmmFollowers(Followers):
+class AdmmFollowers(Followers):
     """The inner loop as an oracle for the leaders' search."""
 
     def __init__(self, game: Game, run: Run, options: ADMM) -> None:
@@ -238,7 +238,7 @@ class ADMM(Backend):
         return []
 
     def solve(self, game: Game, run: Run) -> Point:
-        followers = _AdmmFollowers(game, run, self)
+        followers = AdmmFollowers(game, run, self)
         found = find(
             followers,
             run,

@@ -3,12 +3,11 @@
 At given leader actions the followers' equilibrium is a fixed point y = T(y) of their best replies
 T(r) to rivals' actions r. Each reply is a convex problem, built from the game's own formulas: from
 their recovered terms as one DPP problem for all followers and all trial prices at once
-(:mod:`stackel.solvers.cvxpy_stack`), or, where the formulas follow CVXPY's rules but are no sum of
-terms, from the formulas as they stand. Shared limits bind the replies of all followers together:
+(:mod:`stackel.solvers.cvxpy_parts.stack`), or, where the formulas follow CVXPY's rules but are no
+sum of terms, from the formulas as they stand. Shared limits bind the replies of all together:
 a fixed point of that joint map is the variational equilibrium, and the multiplier of the joint
 limit is everybody's (von Heusinger and Kanzow, "Optimization reformulations of the generalized
-Nash equilibrium problem using Nikaido-Isoda-type functions", Comput. Optim. Appl. 43, 2009,
-theorem 3.4).
+Nash equilibrium problem using Nikaido-Isoda-type functions", Comput. Optim. Appl. 43, 2009).
 
 The iteration is accelerated by Anderson's method (Walker and Ni, "Anderson acceleration for
 fixed-point iterations", SIAM J. Numer. Anal. 49, 2011), damped and restarted where replies
@@ -29,10 +28,10 @@ from stackel.errors import OptionError, unknown
 from stackel.game import Game
 from stackel.response import Response
 from stackel.run import Point, Run, Status
-from stackel.solvers.cvxpy_array import why_not_concave
-from stackel.solvers.cvxpy_replies import CONE_ERROR, FormulaReplies, Replies
-from stackel.solvers.cvxpy_stack import choose
-from stackel.solvers.cvxpy_terms import Recovered
+from stackel.solvers.cvxpy_parts.array import why_not_concave
+from stackel.solvers.cvxpy_parts.replies import CONE_ERROR, FormulaReplies, Replies
+from stackel.solvers.cvxpy_parts.stack import choose
+from stackel.solvers.cvxpy_parts.terms import Recovered
 from stackel.solvers.leaders import Followers, find, multipliers
 from stackel.structure import degree
 
@@ -120,7 +119,7 @@ class Mixer:
         return out
 
 
-class _CvxpyFollowers(Followers):
+class CvxpyFollowers(Followers):
     """Best replies in turn, as an oracle for the leaders' search."""
 
     def __init__(self, game: Game, run: Run, options: CVXPY) -> None:
@@ -304,7 +303,7 @@ class CVXPY(Backend):
         return []
 
     def solve(self, game: Game, run: Run) -> Point:
-        followers = _CvxpyFollowers(game, run, self)
+        followers = CvxpyFollowers(game, run, self)
         exact = isinstance(followers.oracle, Replies)
         found = find(
             followers,
@@ -322,7 +321,7 @@ class CVXPY(Backend):
         return Point(found.x, at.y, status, multipliers(game, at), _stats(followers, found), detail)
 
 
-def _stats(followers: _CvxpyFollowers, found: Any) -> dict[str, Any]:
+def _stats(followers: CvxpyFollowers, found: Any) -> dict[str, Any]:
     import cvxpy as cp
 
     tally = followers.oracle.tally

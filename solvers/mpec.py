@@ -24,12 +24,12 @@ from stackel.game import Game
 from stackel.response import middle
 from stackel.run import Point, Run, Status
 from stackel.solvers import ipopt as solver
-from stackel.solvers import pyomo_model
 from stackel.solvers.complementarity import find
 from stackel.solvers.complementarity.base import attach
-from stackel.solvers.pieces import Pieces
-from stackel.solvers.stationarity import kind
-from stackel.solvers.strong_stationarity import StrongStationarity
+from stackel.solvers.mpec_parts import model as pyomo_model
+from stackel.solvers.mpec_parts.pieces import Pieces
+from stackel.solvers.mpec_parts.stationarity import kind
+from stackel.solvers.mpec_parts.strong_stationarity import StrongStationarity
 
 Array = np.ndarray
 

@@ -21,10 +21,10 @@ from stackel.formulations.vehicular_twins import fig3
 from stackel.functions import concat, exp, log, over_leaders, sqrt, tanh
 from stackel.grids import SparseOperator
 from stackel.solvers.cvxpy_ import Mixer
-from stackel.solvers.cvxpy_array import Elementwise
-from stackel.solvers.cvxpy_replies import Replies
-from stackel.solvers.cvxpy_stack import Stack
-from stackel.solvers.cvxpy_terms import Recovered
+from stackel.solvers.cvxpy_parts.array import Elementwise
+from stackel.solvers.cvxpy_parts.replies import Replies
+from stackel.solvers.cvxpy_parts.stack import Stack
+from stackel.solvers.cvxpy_parts.terms import Recovered
 from test_cvxpy import TAKEN, followers
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stackel.errors import unknown
-from stackel.solvers.pyomo_model import Pair
+from stackel.solvers.mpec_parts.model import Pair
 
 
 class Mode(ABC):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stackel.solvers.complementarity.base import Mode, geometric
-from stackel.solvers.pyomo_model import Pair
+from stackel.solvers.mpec_parts.model import Pair
 
 
 class Product(Mode):

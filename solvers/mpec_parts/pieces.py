@@ -19,7 +19,7 @@ from stackel.run import Run
 from stackel.solvers.complementarity import Mode
 from stackel.solvers.complementarity.base import attach
 from stackel.solvers.ipopt import Ipopt, Outcome, Program
-from stackel.solvers.pyomo_model import Pair
+from stackel.solvers.mpec_parts.model import Pair
 
 Array = np.ndarray
 Side = Literal["a", "b", "both"]

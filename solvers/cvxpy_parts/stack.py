@@ -7,8 +7,8 @@ section 4): a re-solve skips CVXPY's compilation. For that, a quadratic form ent
 |M v|^2 with Q = M' M, and an atom's argument is a variable of its own tied by an equation.
 
 Row (e, i) of a stack of E elements and I followers minimises f(v) over low <= v <= high subject to
-c(v) <= 0, all as :mod:`stackel.solvers.cvxpy_terms` has them; limits shared by the followers of
-an element, G v + g <= 0, are imposed on their rows together.
+c(v) <= 0, all as :mod:`stackel.solvers.cvxpy_parts.terms` has them; limits shared by the followers
+of an element, G v + g <= 0, are imposed on their rows together.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from stackel.solvers.cvxpy_array import power
-from stackel.solvers.cvxpy_terms import Atom, AtomKind, Terms
+from stackel.solvers.cvxpy_parts.array import power
+from stackel.solvers.cvxpy_parts.terms import Atom, AtomKind, Terms
 
 Array = np.ndarray
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linprog
 
-from stackel.solvers.pyomo_model import Pair
+from stackel.solvers.mpec_parts.model import Pair
 
 Array = np.ndarray
 

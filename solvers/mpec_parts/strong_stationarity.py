@@ -22,11 +22,11 @@ import numpy as np
 
 from stackel.game import Game
 from stackel.run import Run
-from stackel.solvers import pyomo_model
 from stackel.solvers.complementarity import Mode
 from stackel.solvers.ipopt import Ipopt
-from stackel.solvers.pieces import NEGLIGIBLE, Pieces
-from stackel.solvers.pyomo_model import Pair
+from stackel.solvers.mpec_parts import model as pyomo_model
+from stackel.solvers.mpec_parts.model import Pair
+from stackel.solvers.mpec_parts.pieces import NEGLIGIBLE, Pieces
 
 Array = np.ndarray
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from stackel.game import Game
-from stackel.solvers.cvxpy_array import Elementwise, limits_of
-from stackel.solvers.cvxpy_stack import (
+from stackel.solvers.cvxpy_parts.array import Elementwise, limits_of
+from stackel.solvers.cvxpy_parts.stack import (
     ROWS,
     Batch,
     SolverFailure,
@@ -28,7 +28,7 @@ from stackel.solvers.cvxpy_stack import (
     run_solver,
     shape_of,
 )
-from stackel.solvers.cvxpy_terms import Recovered, Terms
+from stackel.solvers.cvxpy_parts.terms import Recovered, Terms
 from stackel.systems import shared_gradients
 
 Array = np.ndarray

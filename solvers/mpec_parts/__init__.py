@@ -1,0 +1,1 @@
+"""Parts of the mpec backend: Pyomo models, pieces of the complementarity, stationarity."""
