@@ -88,7 +88,7 @@ class ClosedForm(Backend):
             out.append(f"leaders have {game.leader_shape[0]} decisions each; it takes one each")
         if game.calculus.leader_limits:
             out.append("leaders have limits of their own")
-        structure = OwnStructure(game.calculus)
+        structure = game.calculus.structure
         if not structure.affine_field:
             out.append(
                 "the followers' first-order conditions are not affine in their actions: "

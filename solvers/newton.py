@@ -32,7 +32,7 @@ class _CoreFollowers(Followers):
     exact_slopes = True
 
     def settle(self, x: Array, start: Response | None) -> Response:
-        return response.settle(self.game, x, start)
+        return response.settle(self.game, x, start or response.remembered(self.game))
 
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
         return response.reply(self.game, x, rivals, start)

@@ -28,6 +28,7 @@ from stackel.program import compile_program
 
 if TYPE_CHECKING:
     from stackel.game import Game
+    from stackel.structure import OwnStructure
 
 Array = np.ndarray
 Program = Callable[..., tuple[Any, ...]]
@@ -157,6 +158,13 @@ class Calculus:
     @cached_property
     def _by_leaders(self) -> Program:
         return self._compile(self._parts["values"], [self.X])
+
+    @cached_property
+    def structure(self) -> OwnStructure:
+        """What the followers' formulas are made of."""
+        from stackel.structure import OwnStructure
+
+        return OwnStructure(self)
 
     @cached_property
     def curved_limits(self) -> bool:

@@ -20,7 +20,6 @@ from stackel.existence import Uniqueness, uniqueness
 from stackel.game import Game
 from stackel.multistart import search_many
 from stackel.response import Anticipation, Response
-from stackel.structure import OwnStructure
 from stackel.systems import Joint, open_bounds
 
 Array = np.ndarray
@@ -225,7 +224,7 @@ def _follower_side(
     """Each follower's best move alone, and whether it is surely the best."""
     best = response.reply(game, x, y)
     reached = game.calculus.follower_payoffs(best.y, y, x)
-    exact, modulus = OwnStructure(game.calculus).concavity(y, x)
+    exact, modulus = game.calculus.structure.concavity(y, x)
     exact = (exact and not game.calculus.k) or (exact and _affine_shared(game))
     slack = _slack(game, x, y, best, modulus) if exact else np.zeros(len(now))
     action = best.y
@@ -311,10 +310,7 @@ def _leader_side(
     if settled.converged and apart > 1e-3:
         notes.append(f"the followers settle elsewhere than at the point (relative {apart:.2g})")
 
-    def oracle(trials: Array) -> tuple[Array, Array]:
-        answer = response.respond(game, trials, at, anticipation)
-        return answer.y, np.broadcast_to(answer.converged | (anticipation == "none"), len(trials))
-
+    oracle = response.Trials(game, at, anticipation)
     base = game.calculus.leader_values(x, at.y)[0]
     one = game.leader_shape[0] == 1
     found = (

@@ -167,13 +167,15 @@ def _evaluate(
 
 
 def _peaks(values: Array, count: int) -> Array:
-    """Indices (count, J) of each column's highest local maxima, repeated if there are fewer."""
+    """Indices (<= count, J) of each column's highest local maxima, repeated where one has fewer."""
     padded = np.pad(values, ((1, 1), (0, 0)), constant_values=-np.inf)
     peak = (values >= padded[:-2]) & (values >= padded[2:])
     ranked = np.where(peak, values, -np.inf)
     order = np.argsort(-ranked, axis=0, kind="stable")[:count]
     good = np.take_along_axis(ranked, order, 0) > -np.inf
-    return np.where(good, order, order[:1])
+    used = good.any(1)  # most payoffs have one peak: no trial is spent on what is not there
+    used[0] = True
+    return np.where(good, order, order[:1])[used]
 
 
 def broken_limit(game: Game, x: Array, y: Array) -> str:

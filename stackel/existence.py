@@ -17,7 +17,6 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
 
 from stackel.game import Game
 from stackel.response import first_guess, middle
-from stackel.structure import OwnStructure
 
 Array = np.ndarray
 
@@ -117,7 +116,7 @@ def uniqueness(game: Game, x: Array, y: Array) -> Uniqueness:
     else:
         smallest = _smallest(game, linear, size)
         radius = _largest(None, linear, size)
-    return Uniqueness(smallest, radius, OwnStructure(game.calculus).affine_field)
+    return Uniqueness(smallest, radius, game.calculus.structure.affine_field)
 
 
 def _smallest(game: Game, linear: _Linear, size: int) -> float:
@@ -155,20 +154,22 @@ def diagnose(game: Game) -> str | None:
     if they only ask for more (their gradients are never positive where looked at), as a delay
     limit does.
     """
-    structure = OwnStructure(game.calculus)
+    structure = game.calculus.structure
     unbounded = np.isinf(game.follower_bounds[1]).all()
     if not (structure.affine_field and unbounded) or game.calculus.k:
         return None
     low, high = game.leader_bounds
     centre = middle(low, high)
-    corners = [np.where(np.isfinite(b), b, centre) for b in (low, centre, high)]
-    found = [_diverges(game, x) for x in corners]
-    if not all(found):
-        return None
+    corners = [np.where(np.isfinite(b), b, centre) for b in (centre, low, high)]
+    found = []
+    for x in corners:
+        found.append(_diverges(game, x))
+        if not found[-1]:
+            return None
     action = game.follower_action.name
     return (
         f"the followers have no equilibrium: their best replies reinforce each other without end "
-        f"(spectral radius of the best-reply map {found[1]:.4g}, at least 1) and {action} has no "
+        f"(spectral radius of the best-reply map {found[0]:.4g}, at least 1) and {action} has no "
         f"upper bound, so {action} grows for ever. Weaken what ties the followers, make each more "
         f"sensitive to its own {action}, or bound {action} from above"
     )

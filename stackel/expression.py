@@ -289,6 +289,8 @@ def pad(value: Expression, window: tuple[int, int, int, int], shape: Shape) -> E
 
 def concat(parts: Sequence[Any], axis: int = -1) -> Expression:
     nodes = tuple(lift(p) for p in parts)
+    if len(nodes) == 1:
+        return nodes[0]
     other = -2 if axis == -1 else -1
     if axis not in (-1, -2) or len({n.shape[other] for n in nodes}) != 1:
         raise GameError(f"cannot concatenate shapes {[n.shape for n in nodes]} along axis {axis}")

@@ -56,7 +56,9 @@ def check(game: Game) -> None:
 
 
 def _check_limits(game: Game, x: Array, y: Array) -> None:
-    if response.settle(game, x).converged:
+    settled = response.settle(game, x)
+    if settled.converged:
+        response.remember(game, settled)
         return
     from scipy.optimize import minimize
 

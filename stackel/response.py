@@ -7,7 +7,7 @@ The functions return *candidates with residuals*: who uses an answer looks at ``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -95,6 +95,16 @@ def edges(game: Game, x: Array) -> tuple[Array, Array]:
     return known
 
 
+def remember(game: Game, settled: Response) -> None:
+    """Keep a settled response (no batch axes) for whoever looks for a place to start."""
+    game.__dict__["_settled"] = settled
+
+
+def remembered(game: Game) -> Response | None:
+    """What was last remembered of a game."""
+    return game.__dict__.get("_settled")
+
+
 def inside(game: Game, y: Array, x: Array) -> Array:
     """A start moved off the bounds where the formulas blow up."""
     low, high = game.follower_bounds
@@ -106,7 +116,9 @@ def inside(game: Game, y: Array, x: Array) -> Array:
         return np.where(open_high & (y >= high), high - 1e-3 * (high - guess), y)
 
 
-def settle(game: Game, x: Array, start: Response | None = None) -> Response:
+def settle(
+    game: Game, x: Array, start: Response | None = None, tolerance: float = 1e-12
+) -> Response:
     """The followers' equilibrium at leader actions x.
 
     Args:
@@ -114,6 +126,7 @@ def settle(game: Game, x: Array, start: Response | None = None) -> Response:
         x: leader actions (..., d, J).
         start: a response to start from; its batch axes broadcast to x's. Elements that fail from
             it are tried again from scratch.
+        tolerance: residual to aim for, relative to 1 + max |y|.
     """
     x = np.asarray(x, dtype=float)
     batch = x.shape[:-2]
@@ -125,13 +138,13 @@ def settle(game: Game, x: Array, start: Response | None = None) -> Response:
         for s in range(0, len(flat), rows):
             part = slice(s, s + rows)
             wide = None if start is None else _broadcast(start, (len(flat),))[part]
-            parts.append(settle(game, flat[part], wide))
+            parts.append(settle(game, flat[part], wide, tolerance))
         return _reshape(_join(parts), batch)
     system = Joint(game.calculus, flat, edges(game, flat))
-    solution = _newton_joint(game, system, start, len(flat))
+    solution = _newton_joint(game, system, start, len(flat), tolerance)
     if start is not None and not solution.converged.all():
         again = np.flatnonzero(~solution.converged)
-        retry = _newton_joint(game, system.at(again), None, len(again))
+        retry = _newton_joint(game, system.at(again), None, len(again), tolerance)
         better = retry.residual < solution.residual[again]
         for name in ("y", "lam", "residual", "converged"):
             getattr(solution, name)[again[better]] = getattr(retry, name)[better]
@@ -140,14 +153,17 @@ def settle(game: Game, x: Array, start: Response | None = None) -> Response:
     return _reshape(out, batch)
 
 
-def _newton_joint(game: Game, system: Joint, start: Response | None, count: int) -> Solution:
+def _newton_joint(
+    game: Game, system: Joint, start: Response | None, count: int, tolerance: float
+) -> Solution:
     if start is None:
         y = np.broadcast_to(inside(game, first_guess(game), system.x), (count, *system.shape))
         lam, mu = game.calculus.zeros((count,))
     else:
         wide = _broadcast(start, (count,))
         y, lam, mu = inside(game, wide.y, system.x), wide.lam, wide.mu
-    return complementarity.solve(system, *system.flat(y, lam, mu), smooth=start is None)
+    flat = system.flat(y, lam, mu)
+    return complementarity.solve(system, *flat, tolerance=tolerance, smooth=start is None)
 
 
 def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) -> Response:
@@ -188,16 +204,49 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
     return _reshape(out, batch)
 
 
+TRIAL = 1e-10
+"""Residual to which trial actions of leaders are answered: Newton's last step overshoots it."""
+
+
 def respond(game: Game, x: Array, at: Response, anticipation: Anticipation) -> Response:
     """What the leaders foresee when they move to x and the followers stood at ``at``."""
     if anticipation == "equilibrium":
-        return settle(game, x, at)
+        return settle(game, x, at, TRIAL)
     if anticipation == "none":
         return _broadcast(at, x.shape[:-2])
     own = reply(game, x, at.y, at)
     mu = np.broadcast_to(at.mu, (*x.shape[:-2], at.mu.shape[-1]))
     residual, converged = own.residual.max(-1), np.asarray(own.converged.all(-1))
     return Response(own.y, own.lam[..., : at.lam.shape[-1]], mu, residual, converged)
+
+
+class Trials:
+    """Answers leaders' trial actions, batch after batch, each from the nearest answered before.
+
+    The first batch starts from ``at`` without its multipliers: far from where they were found, a
+    limit that is wrongly taken to bind costs more steps than one that is found to.
+    """
+
+    def __init__(self, game: Game, at: Response, anticipation: Anticipation) -> None:
+        self.game, self.at, self.anticipation = game, at, anticipation
+        self._known: tuple[Array, Response] | None = None
+
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        """Follower actions (B, I, n) at leader actions (B, d, J), and which are good (B,)."""
+        if self.anticipation != "equilibrium":
+            answer = respond(self.game, x, self.at, self.anticipation)
+            blind = self.anticipation == "none"
+            return answer.y, np.broadcast_to(answer.converged | blind, len(x))
+        flat = x.reshape(len(x), -1)
+        if self._known is None:
+            start = replace(self.at, lam=0.0 * self.at.lam, mu=0.0 * self.at.mu)
+        else:
+            seen, answers = self._known
+            start = answers[np.abs(flat[:, None] - seen[None]).sum(-1).argmin(1)]
+        answer = settle(self.game, x, start, TRIAL)
+        if self._known is None and answer.y.size <= CHUNK:
+            self._known = (flat, answer)
+        return answer.y, answer.converged
 
 
 def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
