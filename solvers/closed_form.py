@@ -252,6 +252,10 @@ def _ratios(game: Game, affine: _Affine, x: Array, leaders: Array) -> Array:
 
 def _fit(t: Array, value: Array, leader: int) -> Array:
     """a0 + a1 t + a2 t^2 - r t v = v, in least squares; the misfit must be rounding."""
+    if not np.isfinite(value).all():
+        raise _NotThisForm(
+            f"leader {leader}'s payoff is not finite where the followers' bounds are left out"
+        )
     size = np.abs(value).max() or 1.0
     v = value / size
     # Without the last column first: a plain quadratic would leave r undetermined.

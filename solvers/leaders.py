@@ -95,7 +95,6 @@ class _Stationarity:
         self.open_low = self.open_high = np.zeros(low.size, dtype=bool)
         self._known: dict[bytes, tuple[Response, Array]] = {}
         self._jacobians: dict[bytes, Array] = {}
-        self._latest: Array | None = None
         self._last: Array | None = None
 
     def at(self, batch: Array) -> _Stationarity:
@@ -106,10 +105,16 @@ class _Stationarity:
         key = x.tobytes()
         if key not in self._known:
             self.run.check()
-            at = self.followers.settle(x[None], self.begin)
+            up, down, width = _steps(self.game, x[None], self.followers.difference)
+            group = np.concatenate([x[None], up[0], down[0]])  # x and its neighbours at once
+            answer = self.followers.settle(group, self.begin)
+            slopes = self.followers.slopes(group, answer)
+            at = answer[:1]
             if at.converged.all():
                 self.begin = at  # the next profile is likely closer to this one
-            self._known[key] = at, self.followers.slopes(x[None], at)[0]
+            ahead, behind = np.split(slopes[1:].reshape(-1, x.size), 2)
+            self._known[key] = at, slopes[0]
+            self._jacobians[key] = -((ahead - behind) / width[0][:, None]).T
         return self._known[key]
 
     def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
@@ -118,22 +123,12 @@ class _Stationarity:
 
     def jacobian(self, y: Array) -> Array:
         """Derivatives of minus the slopes, (p, p), by central differences."""
-        key = y.tobytes()
-        if key not in self._jacobians:
-            x = y.reshape(1, *self.game.leader_shape)
-            at, _ = self.evaluate(x[0])
-            up, down, width = _steps(self.game, x, self.followers.difference)
-            both = np.concatenate([up[0], down[0]])
-            answer = self.followers.settle(both, at[np.zeros(len(both), dtype=int)])
-            slopes = self.followers.slopes(both, answer).reshape(2, y.size, y.size)
-            self._latest = -((slopes[0] - slopes[1]) / width[0][:, None]).T
-            self._jacobians[key] = self._latest
-        return self._jacobians[key]
+        x = y.reshape(self.game.leader_shape)
+        self.evaluate(x)
+        return self._jacobians[x.tobytes()]
 
     def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
-        # Scales only: the curvatures of the last step serve until the next one is taken.
-        near = self._jacobians.get(y.tobytes(), self._latest)
-        h = np.abs(np.diagonal(self.jacobian(y) if near is None else near))
+        h = np.abs(np.diagonal(self.jacobian(y)))
         h = np.where(h > 1e-12 * h.max(initial=1e-300), h, 1.0)[None]
         return h, np.ones_like(lam), np.ones_like(lam)
 
@@ -156,7 +151,7 @@ class _Stationarity:
     def concave(self, y: Array, margin: float = 1e-9) -> bool:
         """Whether every free decision sits at a maximum, not at a minimum, of its leader."""
         _, slopes = self.evaluate(y.reshape(self.game.leader_shape))
-        h = np.diagonal(self.jacobian(y) if self._latest is None else self._latest)
+        h = np.diagonal(self.jacobian(y))
         scale = np.abs(h).max(initial=1e-300)
         flat_slopes = slopes.ravel()
         free = (y > self.low) & (y < self.high)

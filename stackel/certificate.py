@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from stackel import response
+from stackel.complementarity import FAR
 from stackel.deviations import Deviation, search_lines, search_range
 from stackel.existence import Uniqueness, uniqueness
 from stackel.game import Game
@@ -147,6 +148,11 @@ def certify(
     settled = response.settle(game, x, _as_response(game, y, follower["lam"]))
     leader, search = _leader_side(game, x, y, settled, anticipation, points, notes)
     violations, violation = _violations(game, x, y)
+    far = float(np.abs(y).max())
+    if not settled.converged and far > FAR * (1.0 + np.abs(response.first_guess(game)).max()):
+        # Payoffs out there are no scale to measure gaps by.
+        violations[f"{game.follower_action.name} (running away)"] = violation = far
+        notes.append("the followers do not settle: their actions run away")
     now_l = game.calculus.leader_values(x, y)[0]
 
     typical_l, typical_f = _typical(game, x, y)
@@ -222,7 +228,11 @@ def _follower_side(
     game: Game, x: Array, y: Array, now: Array, notes: list[str]
 ) -> tuple[dict[str, Array], bool]:
     """Each follower's best move alone, and whether it is surely the best."""
-    best = response.reply(game, x, y)
+    lam, mu = game.calculus.zeros(())
+    own, shared = game.calculus.system(y, y, x, lam, mu)[1:]
+    near = np.concatenate([own, np.broadcast_to(shared, (len(y), len(shared)))], -1)
+    hint = np.where(np.abs(near) < 1e-6, 1e-6, 0.0)  # which limits seem to bind
+    best = response.reply(game, x, y, _as_response(game, y, hint))
     reached = game.calculus.follower_payoffs(best.y, y, x)
     exact, modulus = game.calculus.structure.concavity(y, x)
     exact = (exact and not game.calculus.k) or (exact and _affine_shared(game))
@@ -310,7 +320,7 @@ def _leader_side(
     if settled.converged and apart > 1e-3:
         notes.append(f"the followers settle elsewhere than at the point (relative {apart:.2g})")
 
-    oracle = response.Trials(game, at, anticipation)
+    oracle = response.Trials(game, at, anticipation, x)
     base = game.calculus.leader_values(x, at.y)[0]
     one = game.leader_shape[0] == 1
     found = (

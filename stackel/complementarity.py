@@ -27,6 +27,10 @@ import numpy as np
 Array = np.ndarray
 
 HALVINGS = 12
+
+FAR = 1e6
+"""Times the start's size up to which residuals are measured relative to the iterate's."""
+
 TO_THE_EDGE = 0.9
 """How far a step may go towards a bound at which the formulas blow up."""
 
@@ -153,6 +157,7 @@ def solve(
     max_iterations: int = 60,
     patience: int = 10,
     smooth: bool = False,
+    usual: float | None = None,
 ) -> Solution:
     """Newton's method from a start, for every group of every batch element.
 
@@ -164,8 +169,13 @@ def solve(
         max_iterations: most Newton steps.
         patience: Newton steps without a new best residual after which to give up.
         smooth: try elements that fail once more with smoothed kinks.
+        usual: the size that y usually has (default the start's): residuals are measured relative
+            to y only up to a large multiple of it.
     """
-    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, 0.0)
+    # An iterate that runs away must not bring its own yardstick along.
+    size = np.abs(y).max(initial=0.0) if usual is None else usual
+    reach = FAR * (1.0 + float(size))
+    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, 0.0, reach)
     failed = np.flatnonzero(~out.converged.reshape(len(out.y), -1).all(-1))
     if not smooth or not len(failed):
         return out
@@ -174,7 +184,9 @@ def solve(
     size = 1.0 + float(np.abs(retry.y).max(initial=0.0))
     for tau in (*SMOOTHING, 0.0):
         goal = tolerance if tau == 0 else 0.1 * tau
-        retry = _iterate(part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size)
+        retry = _iterate(
+            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size, reach
+        )
     better = retry.residual < out.residual[failed]
     for name in ("y", "lam"):
         new, old = getattr(retry, name), getattr(out, name)
@@ -193,6 +205,7 @@ def _iterate(
     max_iterations: int,
     patience: int,
     tau: float,
+    reach: float,
 ) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
     groups = y.shape[:-1]
@@ -208,7 +221,7 @@ def _iterate(
             scales, values = part.scales(yl, ll), part.values(yl, ll)
             state = _residuals(yl, ll, values, scales, (part.low, part.high), tau)
             largest = state[2]
-            aim = 1.0 + np.abs(yl).max(-1, initial=0.0)
+            aim = 1.0 + np.minimum(np.abs(yl).max(-1, initial=0.0), reach)
             open_groups = ~(largest <= tolerance * aim)
             residual[live] = largest
             gained = _worst(largest) < 0.9 * best[live]
@@ -226,7 +239,7 @@ def _iterate(
                 state = (state[0][go], state[1][go], state[2][go], state[3][go])
                 open_groups, live = open_groups[go], live[go]
             y[live], lam[live] = _newton_step(part, yl, ll, values, scales, state, open_groups, tau)
-    aim = 1.0 + np.abs(y).max(-1, initial=0.0)
+    aim = 1.0 + np.minimum(np.abs(y).max(-1, initial=0.0), reach)
     return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
 
 

@@ -84,6 +84,14 @@ def payoffs_alone(game: Game, trials: Array, leader: Array, oracle: Oracle) -> t
         leader: which leader moved in each of them (B,).
         oracle: the followers.
     """
+    most = max(1, 2_000_000 // game.follower_bounds[0].size)  # the payoffs are all that is kept
+    if len(trials) > most:
+        parts = [
+            payoffs_alone(game, trials[k : k + most], leader[k : k + most], oracle)
+            for k in range(0, len(trials), most)
+        ]
+        payoffs, goods = zip(*parts, strict=True)
+        return np.concatenate(payoffs), np.concatenate(goods)
     y, good = oracle(trials)
     value, limits = game.calculus.leader_values(trials, y)
     rows = np.arange(len(trials))

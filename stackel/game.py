@@ -148,12 +148,12 @@ class Game:
         """J, the number of leaders."""
         return 1
 
-    @property
+    @cached_property
     def leader_shape(self) -> tuple[int, int]:
         """(d, J), the shape of all leaders' actions."""
         return self.leader_action.size or 1, self.n_leaders
 
-    @property
+    @cached_property
     def follower_shape(self) -> tuple[int, int]:
         """(I, n), the shape of all followers' actions."""
         return self.n_followers, self.follower_action.size or self.n_leaders

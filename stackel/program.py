@@ -7,6 +7,7 @@ reader has run, so that a million followers need a handful of arrays rather than
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ def _pad(a: Any, param: tuple[tuple[int, int, int, int], tuple[int, int]]) -> An
 
 def _concat(parts: Sequence[Any], axis: int) -> Any:
     """Join along a core axis; the other axes broadcast (a direction may have a single row)."""
+    if len(parts) == 1:
+        return parts[0]
     batch = np.broadcast_shapes(*(p.shape[:-2] for p in parts))
     other = max(p.shape[-3 - axis] for p in parts)
     cores = [(other, p.shape[-1]) if axis == -1 else (p.shape[-2], other) for p in parts]
@@ -107,6 +110,39 @@ def _statement(node: Expression, names: list[str], exponent: Any) -> str:
     return f"{op}({', '.join(names)}{extra})"
 
 
+_ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh"}
+
+
+@lru_cache(maxsize=256)
+def _code(source: str) -> Any:
+    return compile(source, "<stackel formula>", "exec")
+
+
+def _relaxed(outputs: Sequence[Expression]) -> list[Expression]:
+    """The same values with arrays broadcast only where an operation needs their whole shape."""
+    new: dict[int, Expression] = {}
+
+    def whole(node: Expression) -> Expression:
+        small = new[id(node)]
+        if small.shape == node.shape:
+            return small
+        return Expression("expand", (small,), node.shape, node.shape)
+
+    for node in ordered(outputs):
+        if not node.args:
+            new[id(node)] = node
+        elif node.op == "expand":
+            new[id(node)] = new[id(node.args[0])]
+        elif node.op in _ELEMENTWISE:
+            args = tuple(new[id(a)] for a in node.args)
+            rows, columns = np.broadcast_shapes(*(a.shape for a in args))
+            new[id(node)] = Expression(node.op, args, (rows, columns), node.param)
+        else:
+            args = tuple(whole(a) for a in node.args)
+            new[id(node)] = Expression(node.op, args, node.shape, node.param)
+    return [whole(o) for o in outputs]
+
+
 def compile_program(
     inputs: Sequence[Expression], outputs: Sequence[Expression]
 ) -> Callable[..., tuple[Any, ...]]:
@@ -115,6 +151,7 @@ def compile_program(
     The values of outputs that do not depend on batched inputs come without batch axes; they
     broadcast against the rest.
     """
+    outputs = _relaxed(outputs)
     order = ordered(outputs)
     number: dict[int, int] = {}  # node id -> index of its equivalence class
     classes: dict[tuple[Any, ...], int] = {}
@@ -160,5 +197,5 @@ def compile_program(
     results = ", ".join(name[number[id(o)]] for o in outputs)
     header = f"def program({', '.join(input_names[s.param] for s in inputs)}):"
     source = "\n".join([header, *lines, f"    return ({results},)"])
-    exec(compile(source, "<stackel formula>", "exec"), namespace)
+    exec(_code(source), namespace)
     return namespace["program"]

@@ -95,6 +95,10 @@ def edges(game: Game, x: Array) -> tuple[Array, Array]:
     return known
 
 
+def _usual(game: Game) -> float:
+    return float(np.abs(first_guess(game)).max())
+
+
 def remember(game: Game, settled: Response) -> None:
     """Keep a settled response (no batch axes) for whoever looks for a place to start."""
     game.__dict__["_settled"] = settled
@@ -163,7 +167,9 @@ def _newton_joint(
         wide = _broadcast(start, (count,))
         y, lam, mu = inside(game, wide.y, system.x), wide.lam, wide.mu
     flat = system.flat(y, lam, mu)
-    return complementarity.solve(system, *flat, tolerance=tolerance, smooth=start is None)
+    return complementarity.solve(
+        system, *flat, tolerance=tolerance, smooth=start is None, usual=_usual(game)
+    )
 
 
 def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) -> Response:
@@ -192,7 +198,8 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
     lam = np.zeros((count, game.n_followers, q))
     if start is not None and start.lam.shape[-1] == q:
         lam = _broadcast(start, (count,)).lam
-    solution = complementarity.solve(system, inside(game, y, flat_x), lam, smooth=True)
+    begin = inside(game, y, flat_x)
+    solution = complementarity.solve(system, begin, lam, smooth=True, usual=_usual(game))
     out = Response(
         solution.y,
         solution.lam,
@@ -206,6 +213,26 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
 
 TRIAL = 1e-10
 """Residual to which trial actions of leaders are answered: Newton's last step overshoots it."""
+
+
+def predictor(game: Game, x: Array, at: Response) -> Callable[[Array], Response] | None:
+    """Starts for :func:`settle` at leader actions (B, d, J): first order in the move from x.
+
+    None where limits bind: the answer bends too much for a straight line to be a good start.
+    """
+    if at.lam.any() or at.mu.any():
+        return None
+    units = np.eye(x.size).reshape(x.size, *x.shape)
+    moves = sensitivity(game, x, at, units).reshape(x.size, -1)
+    if not np.isfinite(moves).all():
+        return None
+
+    def predict(trials: Array) -> Response:
+        shift = (trials - x).reshape(len(trials), x.size) @ moves
+        wide = _broadcast(at, (len(trials),))
+        return replace(wide, y=wide.y + shift.reshape(wide.y.shape))
+
+    return predict
 
 
 def respond(game: Game, x: Array, at: Response, anticipation: Anticipation) -> Response:
@@ -227,8 +254,12 @@ class Trials:
     limit that is wrongly taken to bind costs more steps than one that is found to.
     """
 
-    def __init__(self, game: Game, at: Response, anticipation: Anticipation) -> None:
+    def __init__(
+        self, game: Game, at: Response, anticipation: Anticipation, x: Array | None = None
+    ) -> None:
         self.game, self.at, self.anticipation = game, at, anticipation
+        known = x is not None and anticipation == "equilibrium" and bool(at.converged.all())
+        self._ahead = predictor(game, x, at) if x is not None and known else None
         self._known: tuple[Array, Response] | None = None
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
@@ -238,14 +269,18 @@ class Trials:
             blind = self.anticipation == "none"
             return answer.y, np.broadcast_to(answer.converged | blind, len(x))
         flat = x.reshape(len(x), -1)
+        if self._ahead is not None:
+            answer = settle(self.game, x, self._ahead(x), TRIAL)
+            return answer.y, answer.converged
         if self._known is None:
             start = replace(self.at, lam=0.0 * self.at.lam, mu=0.0 * self.at.mu)
         else:
             seen, answers = self._known
             start = answers[np.abs(flat[:, None] - seen[None]).sum(-1).argmin(1)]
         answer = settle(self.game, x, start, TRIAL)
-        if self._known is None and answer.y.size <= CHUNK:
-            self._known = (flat, answer)
+        good = answer.converged
+        if self._known is None and answer.y.size <= CHUNK and good.any():
+            self._known = (flat[good], answer[good])
         return answer.y, answer.converged
 
 

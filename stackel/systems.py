@@ -69,8 +69,8 @@ def _curvature(H: Array) -> Array:
     """A positive scale for each own decision: the diagonal of its follower's Hessian."""
     h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
     floor = 1e-12 * np.maximum(h.max(axis=(-1, -2), keepdims=True, initial=0.0), 1e-300)
-    flat = ~(h > floor)
-    return np.where(flat | ~np.isfinite(h), 1.0, h)
+    # Not 1 where it vanishes: far out on a flat payoff that would hide how far it is to go back.
+    return np.where(np.isfinite(h), np.maximum(h, floor), 1.0)
 
 
 class Joint:
@@ -118,7 +118,7 @@ class Joint:
         H, C, A = self._blocks(y, lam)
         h = _curvature(H)
         s, w = _scales(h, C)
-        if self.calculus.curved_limits:
+        if self.calculus.curved_limits and lam.any():
             Y, L, mu = self.unflat(y, np.zeros_like(lam))
             w = np.maximum(w, _free_moves(self.calculus.own_blocks(Y, Y, self.x, L, mu)[0], C))
         flat_h = h.reshape(*y.shape)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +13,9 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import PROBLEMS, Budget, DropOut, LinearCournot, LogPricing
-from stackel import response
+from stackel import Peers, response
 from stackel.formulations.vehicular_twins import draw, fig3
+from stackel.functions import log, over_leaders
 
 
 def _known(name: str) -> tuple[stackel.Game, np.ndarray, np.ndarray]:
@@ -263,3 +268,23 @@ def test_points_off_equilibrium_never_pass(seed: int) -> None:
     x = rng.uniform(low, high)
     verdict = stackel.certify(game, x, _settled(game, x))
     assert verdict.verdict == "refuted"
+
+
+@dataclass(frozen=True)
+class WithTies(LogPricing):
+    """Bounded social terms on a logarithm: far out the payoff is flat."""
+
+    ties: Peers = 0.0
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        social = y * (self.ties @ (rivals / (1 + rivals)))
+        return over_leaders(self.value * log(1 + y) - x * y + social)
+
+
+def test_a_purchase_that_runs_away_is_not_an_equilibrium() -> None:
+    graph = nx.Graph([(0, 1, {"weight": 0.2}), (1, 2, {"weight": 0.4})])
+    game = WithTies([3.0, 2.0, 2.0], [0.5, 0.4], ties=graph)
+    eq = stackel.solve(game, "newton", throw=False)
+    assert eq.follower_actions.max() < 1e3 or not eq.is_equilibrium
+    # At a price below what the ties alone are worth there is no best purchase at all.
+    assert not response.settle(game, np.array([[0.5, 0.41]])).converged

@@ -252,11 +252,11 @@ def test_sweep_limit() -> None:
 
 
 def test_time_limit_keeps_the_point() -> None:
-    run = Run(seed=0, time_limit=0.5)
+    run = Run(seed=0, time_limit=2.0)  # the first solve fits in, on a busy machine too
     with pytest.raises(Stop):
         MPEC(starts=5000).solve(vehicular_twins.fig3(delay=True), run)
     assert run.best is not None
-    assert run.elapsed < 5
+    assert run.elapsed < 20
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
