@@ -3,7 +3,8 @@
     python -m benchmarks.speed [--runs 9]
 
 A call makes a fresh game and includes tracing, checks and the certificate; imports are warm. Calls
-of one table take turns. The exit status is 1 if a median misses its bar.
+of one table take turns. The exit status is 1 if a median misses its bar. Needs the extras cvxpy and
+mpec.
 """
 
 from __future__ import annotations
@@ -35,6 +36,18 @@ BARS: dict[str, tuple[float, Callable[[], Any]]] = {
     "solve(fig3(delay=True), admm)": (
         1.0,
         lambda: stackel.solve(fig3(delay=True), backend="admm"),
+    ),
+    "solve(fig3(delay=True), cvxpy)": (
+        10.0,
+        lambda: stackel.solve(fig3(delay=True), backend="cvxpy"),
+    ),
+    "solve(fig3(delay=True), mpec)": (
+        3.0,
+        lambda: stackel.solve(fig3(delay=True), backend="mpec"),
+    ),
+    "compare(fig3(delay=True)), five backends": (
+        20.0,
+        lambda: stackel.compare(fig3(delay=True)),
     ),
     "import stackel (a new process)": (
         0.5,
