@@ -181,7 +181,8 @@ def _peaks(values: Array, count: int) -> Array:
     ranked = np.where(peak, values, -np.inf)
     order = np.argsort(-ranked, axis=0, kind="stable")[:count]
     good = np.take_along_axis(ranked, order, 0) > -np.inf
-    used = np.array(good.any(1))  # most payoffs have one peak: no trial is spent on what is not there
+    # Most payoffs have one peak: no trial is spent on what is not there.
+    used = np.array(good.any(1))
     used[0] = True
     return np.where(good, order, order[:1])[used]
 
