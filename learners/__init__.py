@@ -1,1 +1,65 @@
-"""Learning backends: an environment and one algorithm a file."""
+"""Learning backends: an environment and one algorithm a file.
+
+Names are loaded when they are asked for, since most of them need an optional package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stackel.backend import missing_packages
+
+if TYPE_CHECKING:
+    from stackel.learners.backends import MALPPO
+    from stackel.learners.environment import MarketEnv, ParallelMarketEnv, parallel_env
+    from stackel.learners.evaluation import Evaluation, evaluate
+    from stackel.learners.players import BestReply, Fixed, best_replies
+    from stackel.learners.seat import Seat
+    from stackel.learners.seeds import solve_seeds
+    from stackel.learners.trained import load_policies
+
+_HOMES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "BestReply": ("players", ()),
+    "Evaluation": ("evaluation", ()),
+    "MALPPO": ("backends", ()),
+    "Fixed": ("players", ()),
+    "MarketEnv": ("environment", ("gymnasium", "pettingzoo")),
+    "ParallelMarketEnv": ("environment", ("gymnasium", "pettingzoo")),
+    "Seat": ("seat", ("gymnasium",)),
+    "best_replies": ("players", ()),
+    "evaluate": ("evaluation", ()),
+    "load_policies": ("trained", ("torch",)),
+    "parallel_env": ("environment", ("gymnasium", "pettingzoo")),
+    "solve_seeds": ("seeds", ("torch",)),
+}
+"""Name to its module here and the packages that it needs."""
+
+__all__ = [
+    "MALPPO",
+    "BestReply",
+    "Evaluation",
+    "Fixed",
+    "MarketEnv",
+    "ParallelMarketEnv",
+    "Seat",
+    "best_replies",
+    "evaluate",
+    "load_policies",
+    "parallel_env",
+    "solve_seeds",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, packages = _HOMES[name]
+    lacking = missing_packages(dict.fromkeys(packages, "learn"))
+    if lacking:
+        raise ImportError(f"{__name__}.{name} {'; '.join(lacking)}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

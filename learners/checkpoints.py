@@ -1,0 +1,129 @@
+"""A training's state in a file, so that a run that was killed goes on as if it had not been."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import secrets
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from stackel.backend import options_of
+from stackel.errors import OptionError
+from stackel.game import Game
+from stackel.grids import SparseOperator
+from stackel.learners.backends import MALPPO
+
+FORMAT = 1
+
+FREE = ("episodes", "checkpoint", "checkpoint_every", "tensorboard", "reference", "device")
+"""Options that may change when a training goes on."""
+
+
+class Kept(Protocol):
+    """What a checkpoint keeps."""
+
+    def state(self) -> dict[str, Any]: ...
+
+
+class Checkpoint:
+    """The file that a training keeps its state in, if it was given one."""
+
+    def __init__(self, settings: MALPPO, game: Game) -> None:
+        """
+        Raises:
+            OptionError: a path where no file can be.
+        """
+        self.path = Path(settings.checkpoint) if settings.checkpoint else None
+        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
+            raise OptionError(
+                f"option checkpoint = {settings.checkpoint!r}; expected a file in a folder that "
+                "exists"
+            )
+        options = {k: getattr(settings, k) for k in options_of(type(settings))}
+        high = options["follower_high"]
+        options["follower_high"] = None if high is None else np.asarray(high, dtype=float).tolist()
+        self.settings = options
+        kept = {k: repr(v) for k, v in options.items() if k not in FREE}
+        self.of = {"backend": settings.name, "game": fingerprint(game), **kept}
+
+    def save(self, training: Kept) -> None:
+        """Write the state; the file appears whole or not at all."""
+        if self.path is None:
+            return
+        part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("xb") as file:
+                torch.save(
+                    {
+                        "stackel": FORMAT,
+                        "of": self.of,
+                        "settings": self.settings,
+                        **training.state(),
+                    },
+                    file,
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The state in the file; None if there is no file.
+
+        Raises:
+            OptionError: the file is no checkpoint, or another training's.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        state = read(self.path, device)
+        differing = [k for k, v in self.of.items() if state["of"].get(k) != v]
+        if differing:
+            words = ", ".join(
+                "another market" if k == "game" else f"{k} = {state['of'].get(k)}, not {self.of[k]}"
+                for k in differing
+            )
+            raise OptionError(
+                f"option checkpoint = {str(self.path)!r} is of another training ({words}); give "
+                "another file, or the same market and options"
+            )
+        return state
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A checkpoint file's contents; runs nothing that the file says.
+
+    Raises:
+        OptionError: no file, or not a checkpoint of this version.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        good = isinstance(state, dict) and state.get("stackel") == FORMAT
+    except FileNotFoundError:
+        raise OptionError(f"there is no checkpoint {path}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        good = False
+    if not good:
+        raise OptionError(
+            f"{path} is not a checkpoint of a learner (or it is damaged); give another file, or "
+            "delete it to train anew"
+        )
+    return state
+
+
+def fingerprint(game: Game) -> str:
+    """A digest of a market's class and data."""
+    digest = hashlib.sha256(f"{type(game).__module__}:{type(game).__qualname__}".encode())
+    for f in fields(game):
+        value = getattr(game, f.name)
+        if isinstance(value, SparseOperator):
+            value = value.toarray()
+        plain = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+        digest.update(f.name.encode() + plain)
+    return digest.hexdigest()[:16]

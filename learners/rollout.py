@@ -1,0 +1,193 @@
+"""Playing rounds: what the players of many market copies see, do and earn.
+
+What a side sees of a round is public, hence the same for all its players: last round's actions
+of everybody, and for followers also this round's leader actions as they were announced. All of it
+is scaled to [-1, 1] by the public bounds of the actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stackel.learners.market import Market
+from stackel.learners.rounds import Observe
+
+
+class Policy(Protocol):
+    """How one side acts; see :class:`stackel.learners.malppo.Side`."""
+
+    def begin(self, batch: int) -> Any:
+        """The memory before anything was seen."""
+
+    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+        """Scaled actions (players, batch, decisions), their log-probabilities (players, batch),
+        and the memory after them, for what is seen: (window, batch, features)."""
+
+
+@dataclass
+class Experience:
+    """What one side went through in T rounds of B market copies.
+
+    Attributes:
+        seen: features, one row a round (window - 1 + T + 1, B, features): the rounds that the
+            first window reaches back to, those played, and the one that comes after them.
+        actions: scaled and unclipped (players, T, B, decisions).
+        log_probability: of the actions when they were taken (players, T, B).
+        rewards: (players, T, B).
+    """
+
+    seen: Tensor
+    actions: Tensor
+    log_probability: Tensor
+    rewards: Tensor
+
+
+class Table:
+    """Market copies in play: the last rounds and the policies' memories.
+
+    Attributes:
+        copies: number of market copies B.
+        features: what leaders and followers see of a round, number of entries each.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        copies: int,
+        *,
+        observe: Observe = "announced",
+        window: int = 1,
+        rng: torch.Generator,
+    ) -> None:
+        game = market.game
+        self.market, self.copies, self.window = market, copies, window
+        self.announced = observe == "announced"
+        self.observe, self.rng, self.device = observe, rng, rng.device
+        self._x = int(np.prod(game.leader_shape))
+        self._y = int(np.prod(game.follower_shape))
+        self.features = (self._x + self._y, self._x * (1 + self.announced) + self._y)
+        self.memories: list[Any] = []
+        self.last = torch.empty(0)
+        self.past: list[Tensor] = []
+
+    def alone(self) -> Table:
+        """A table with one market copy and random numbers of its own, which disturbs no other."""
+        rng = torch.Generator(self.device).manual_seed(0)
+        return Table(self.market, 1, observe=self.observe, window=self.window, rng=rng)
+
+    def reset(self, leaders: Policy, followers: Policy) -> None:
+        """Start an episode: nothing remembered, rounds before the first drawn at random."""
+
+        def drawn(width: int) -> Tensor:
+            u = torch.rand(self.window, self.copies, width, generator=self.rng, device=self.device)
+            return 2.0 * u - 1.0
+
+        leading, following = drawn(self.features[0]), drawn(self.features[1])
+        self.past = [leading[1:], following[1:]]
+        self.last = leading[-1]
+        self.memories = [leaders.begin(self.copies), followers.begin(self.copies)]
+
+    def play(
+        self, leaders: Policy, followers: Policy, rounds: int, noise: bool = True
+    ) -> tuple[Experience, Experience]:
+        """Play on for some rounds; what the leaders and what the followers went through."""
+        sides = (leaders, followers)
+        seen = [list(p.unbind()) for p in self.past]
+        acts: tuple[list[Tensor], list[Tensor]] = ([], [])
+        logs: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for _ in range(rounds):
+            public: list[Tensor] = []
+            for side, policy in enumerate(sides):
+                seen[side].append(self._features(side, public))
+                recent = torch.stack(seen[side][-self.window :])
+                action, log, self.memories[side] = policy.act(recent, self.memories[side], noise)
+                acts[side].append(action)
+                logs[side].append(log)
+                public.append(self._public(action, side))
+            self.last = torch.cat(public, dim=1)
+        played = [torch.stack(a, dim=1) for a in acts]
+        rewards = self.rewards(played[0], played[1])
+        out = []
+        for side in range(2):
+            # What comes after: a follower sees the last announcement, the next is not made yet.
+            after = self._features(side, public)
+            whole = torch.stack([*seen[side], after])
+            self.past[side] = whole[len(whole) - self.window : -1]
+            log = torch.stack(logs[side], dim=1)
+            out.append(Experience(whole, played[side], log, rewards[side]))
+        return out[0], out[1]
+
+    def _features(self, side: int, public: list[Tensor]) -> Tensor:
+        """What a side sees: the last round, and what was announced in this one."""
+        return torch.cat([public[0], self.last], dim=1) if side and self.announced else self.last
+
+    def _public(self, action: Tensor, side: int) -> Tensor:
+        """A side's clipped actions (B, entries) in the order of the game's arrays."""
+        u = action.clamp(-1.0, 1.0)
+        # leaders (J, B, d) -> (B, d, J); followers (I, B, n) -> (B, I, n)
+        return (u.permute(1, 2, 0) if side == 0 else u.permute(1, 0, 2)).flatten(1)
+
+    def announced_units(self, features: Tensor) -> np.ndarray:
+        """The leader actions (B, d, J) that followers' features (B, features) announce."""
+        u = features[:, : self._x].cpu().double().numpy()
+        return self.market.leader_actions(u.reshape(-1, *self.market.leader_low.shape))
+
+    def scaled_followers(self, y: np.ndarray) -> Tensor:
+        """Follower actions (B, I, n), in the game's units, as scaled ones (players, B, n)."""
+        low, high = self.market.follower_low, self.market.follower_high
+        u = 2.0 * (y - low) / np.where(high > low, high - low, 1.0) - 1.0
+        return torch.as_tensor(u.swapaxes(0, 1), dtype=torch.float32, device=self.device)
+
+    def scaled_leaders(self, x: np.ndarray) -> Tensor:
+        """Leader actions (d, J), in the game's units, as scaled ones (players, decisions)."""
+        low, high = self.market.leader_low, self.market.leader_high
+        u = 2.0 * (x - low) / np.where(high > low, high - low, 1.0) - 1.0
+        return torch.as_tensor(u.T, dtype=torch.float32, device=self.device)
+
+    def units(self, leading: Tensor, following: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Scaled actions (players, ..., decisions) in the game's units: (..., d, J), (..., I, n).
+
+        The arrays keep the players outermost in memory: formulas then run along the markets.
+        """
+        u = np.moveaxis(leading.detach().cpu().double().numpy(), 0, -1)
+        v = np.moveaxis(following.detach().cpu().double().numpy(), 0, -2)
+        return self.market.leader_actions(u), self.market.follower_actions(v)
+
+    def rewards(self, leading: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Rewards (players, ...) of scaled actions (players, ..., decisions)."""
+        if self.device.type == "cpu":
+            theirs, mine = self.market.rewards(*self.units(leading, following))
+            pair = [torch.from_numpy(np.array(r)) for r in (theirs, mine)]
+        else:
+            x = self._scaled(leading.movedim(0, -1), self._limits[0])
+            y = self._scaled(following.movedim(0, -2), self._limits[1])
+            pair = list(self.market.tensor_rewards(x, y))
+        first, second = (r.movedim(-1, 0).float().contiguous() for r in pair)
+        return first, second
+
+    @staticmethod
+    def _scaled(u: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
+        low, high = limits
+        return low + (high - low) * ((u.double().clamp(-1.0, 1.0) + 1.0) / 2.0)
+
+    @cached_property
+    def _limits(self) -> list[tuple[Tensor, Tensor]]:
+        """The action bounds on the device, leaders' and followers'."""
+        m = self.market
+        pairs = ((m.leader_low, m.leader_high), (m.follower_low, m.follower_high))
+        return [tuple(torch.as_tensor(b, device=self.device) for b in p) for p in pairs]
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What the next round depends on; memories begin anew with each episode."""
+        return {"last": self.last, "past": self.past}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.last, self.past = state["last"], state["past"]

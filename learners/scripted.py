@@ -1,0 +1,64 @@
+"""Sides that do not learn: one that acts at random, and followers that know their best replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stackel.learners.rollout import Experience, Table
+from stackel.response import Response, settle
+
+
+class _Scripted:
+    """What both have in common: nothing is remembered, learned or kept."""
+
+    floor = 0.0
+
+    def begin(self, batch: int) -> None:
+        return None
+
+    def learn(self, e: Experience, rate: float) -> dict[str, float]:
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class RandomSide(_Scripted):
+    """Uniform actions between the bounds; without noise their mean, the middle."""
+
+    def __init__(self, players: int, decisions: int, rng: torch.Generator) -> None:
+        self.shape, self.rng = (players, decisions), rng
+
+    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+        players, decisions = self.shape
+        size = (players, seen.shape[1], decisions)
+        u = torch.full(size, 0.5, device=seen.device)
+        if noise:
+            u = torch.rand(size, generator=self.rng, device=seen.device)
+        return 2.0 * u - 1.0, seen.new_zeros(size[:2]), memory
+
+
+class BestSide(_Scripted):
+    """Followers in their equilibrium at the announced leader actions.
+
+    What leaders then learn is their equilibrium with perfect followers: a fault that is left is
+    not the followers'.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._last: Response | None = None
+
+    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+        x = self.table.announced_units(seen[-1])
+        start = self._last if self._last is not None and len(self._last.y) == len(x) else None
+        self._last = settle(self.table.market.game, x, start)
+        u = self.table.scaled_followers(np.where(np.isfinite(self._last.y), self._last.y, 0.0))
+        return u, u.new_zeros(u.shape[:2]), memory
