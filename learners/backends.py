@@ -33,6 +33,7 @@ PAPER: Mapping[str, Any] = {
     "head_start": 0.0,
     "learn_spread": True,
     "final_spread": 0.01,
+    "final_leader_spread": 0.01,
 }
 """Section VI-A of the vehicular-twins paper. It trains for 20 episodes and calls its curves'
 points iterations, of which they show up to 2,000; gamma and the spread it does not print."""
@@ -62,8 +63,9 @@ class MALPPO(Backend):
     final_rate: float = 0.05  # share of both steps that is left at the end
     head_start: float = 0.08  # share of the training in which only followers learn
     spread: float = 0.3  # standard deviation of actions, in half-widths of their range
-    final_spread: float = 0.04  # the same at the end
-    learn_spread: bool = False  # the spread is learned, and the two above are a floor under it
+    final_spread: float = 0.03  # the same of followers at the end
+    final_leader_spread: float = 0.06  # and of leaders: followers must go on seeing prices move
+    learn_spread: bool = False  # the spread is learned, and those above are a floor under it
     anneal: float = 0.25  # share of the training after which steps and spread shrink
     value_weight: float = 0.5  # of the critics' loss
     entropy_weight: float = 0.0  # of a reward for spread, when it is learned
@@ -105,11 +107,11 @@ class MALPPO(Backend):
         for option in ("gamma", "trace", "head_start", "anneal"):
             value = getattr(self, option)
             check_range(option, value, "a number from 0 to 1, below 1", 0 <= value < 1)
-        for option in ("clip", "rate", "leader_rate", "final_rate", "spread", "final_spread"):
+        for option in ("clip", "rate", "leader_rate", "final_rate", "spread"):
             check_range(
                 option, getattr(self, option), "a positive number", getattr(self, option) > 0
             )
-        for option in ("gradient_clip", "value_weight"):
+        for option in ("final_spread", "final_leader_spread", "gradient_clip", "value_weight"):
             check_range(
                 option, getattr(self, option), "a positive number", getattr(self, option) > 0
             )

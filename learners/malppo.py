@@ -271,8 +271,11 @@ class Training:
         s = self.settings
         left = min(1.0, (1.0 - done) / (1.0 - s.anneal))  # 1 until annealing starts, then to 0
         rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * left)
-        for side in (self.leaders, self.followers):
-            side.floor = s.final_spread * (s.spread / s.final_spread) ** left
+        for side, last in (
+            (self.leaders, s.final_leader_spread),
+            (self.followers, s.final_spread),
+        ):
+            side.floor = last * (s.spread / last) ** left
         leading, following = self.table.play(self.leaders, self.followers, rounds)
         slow = s.leader_rate if done >= s.head_start else 0.0
         learned = (

@@ -76,14 +76,15 @@ class Market:
                 corner[:, j] = one[:, j]
                 corners.append(corner)
         answers = settle(self.game, np.stack(corners))
-        found = answers.y[answers.converged]
-        if not len(found) or not np.isfinite(found).all():
+        if not (answers.converged.all() and np.isfinite(answers.y).all()):
+            at = corners[int(np.argmin(answers.converged))].tolist()
             raise OptionError(
                 f"{self.game}: the followers' action {self.game.follower_action.name!r} has no "
-                "upper bound, and the followers settle nowhere at the leaders' bounds, so none can "
-                "be found; give high in its Action, or the option follower_high"
+                f"upper bound, and none can be found, since the followers do not settle at "
+                f"{self.game.leader_action.name} {at}; give high in its Action, or the option "
+                "follower_high"
             )
-        most = (found - low).max(axis=0)
+        most = (answers.y - low).max(axis=0)
         return np.where(most > 0, most, max(float(most.max()), 1.0))
 
     # -- scaling: every action is seen and chosen in [-1, 1] ------------------------------------

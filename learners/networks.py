@@ -43,19 +43,20 @@ class Networks(nn.Module):
             hidden: width of the two hidden layers of the first MLP.
             cells: width of the two recurrent layers and of the last MLP's hidden layer.
             gain: scale of the output layer's initial weights.
-            rng: source of the initial weights.
+            rng: source of the initial weights, on the device where they are to be.
         """
         super().__init__()
         self.players, self.cells = players, cells
+        device = rng.device if rng is not None else None
 
         def weights(rows: int, columns: int, scale: float) -> nn.Parameter:
-            w = torch.empty(players, rows, columns)
+            w = torch.empty(players, rows, columns, device=device)
             for one in w:
                 nn.init.orthogonal_(one, scale, generator=rng)
             return nn.Parameter(w)
 
         def zeros(width: int) -> nn.Parameter:
-            return nn.Parameter(torch.zeros(players, 1, width))
+            return nn.Parameter(torch.zeros(players, 1, width, device=device))
 
         relu = math.sqrt(2.0)  # keeps a signal's size through a rectifier
         widths = (inputs, hidden, hidden)
@@ -69,7 +70,7 @@ class Networks(nn.Module):
         self.last_bias = zeros(cells)
         self.out = weights(cells, outputs, gain)
         self.out_bias = zeros(outputs)
-        self.register_buffer("_nothing", torch.zeros(4 * cells), persistent=False)
+        self.register_buffer("_nothing", torch.zeros(4 * cells, device=device), persistent=False)
 
     def start(self, batch: int) -> State:
         """The state that nothing was seen in, (players, 2, batch, cells) twice."""

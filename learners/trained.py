@@ -13,54 +13,35 @@ from stackel.errors import OptionError
 from stackel.game import Game
 from stackel.learners import checkpoints
 from stackel.learners.backends import MALPPO
-from stackel.learners.malppo import Side, Training
+from stackel.learners.malppo import Side, Training, bounded
 from stackel.learners.players import Policy
 from stackel.run import Run
 
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
-class Trained:
-    """One agent's policy, without noise.
-
-    It reads the rounds that an observation shows from an empty memory, so that it is a function of
-    the observation alone.
+class Seen:
+    """One side's trained networks; they are asked once for players that see the same.
 
     Attributes:
-        training: where it comes from.
-        leads: whether the agent is a leader.
-        player: which one, counted from 0.
+        training: where they come from.
+        leads: whether the side is the leaders'.
     """
 
-    training: Training
-    leads: bool
-    player: int
+    def __init__(self, training: Training, leads: bool) -> None:
+        self.training, self.leads = training, leads
+        self.side: Side = training.leaders if leads else training.followers
+        self._last: tuple[bytes, Array] = (b"", np.empty(0))
 
-    def __call__(self, observation: Array) -> Array:
-        """The action (d,) or (n,), in the game's units.
-
-        Args:
-            observation: as the environments give it, without own data.
-
-        Raises:
-            OptionError: an observation of another length.
-        """
-        side = self.training.leaders if self.leads else self.training.followers
-        seen = torch.from_numpy(self._features(np.asarray(observation, dtype=float)))[:, None]
-        memory = side.begin(1)
-        if memory is None:
-            action, _, _ = side.act(seen, None, False)
-        else:
-            for t in range(len(seen)):
-                action, _, memory = side.act(seen[t : t + 1], memory, False)
-        market = self.training.table.market
-        u = action[self.player, 0].clamp(-1.0, 1.0).double().numpy()
-        if self.leads:
-            low, high = market.leader_low[:, self.player], market.leader_high[:, self.player]
-        else:
-            low, high = market.follower_low[self.player], market.follower_high[self.player]
-        return low + (high - low) * (u + 1.0) / 2.0
+    def actions(self, observation: Array) -> Array:
+        """All players' scaled actions (players, decisions), without noise."""
+        key = observation.tobytes()
+        if key != self._last[0]:
+            features = torch.from_numpy(self._features(observation))[:, None]
+            with torch.no_grad():
+                out = self.side.actor(features, self.side.actor.start(1))[:, -1, 0]
+            self._last = key, bounded(out).clamp(-1.0, 1.0).double().cpu().numpy()
+        return self._last[1]
 
     def _features(self, observation: Array) -> np.ndarray:
         """What training sees of each round shown, scaled (rounds, features)."""
@@ -86,6 +67,39 @@ class Trained:
         return rounds[-window:].astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """One agent's policy, without noise.
+
+    It reads the rounds that an observation shows from an empty memory, so that it is a function of
+    the observation alone.
+
+    Attributes:
+        seen: its side's networks.
+        player: which of the side's players, counted from 0.
+    """
+
+    seen: Seen
+    player: int
+
+    def __call__(self, observation: Array) -> Array:
+        """The action (d,) or (n,), in the game's units.
+
+        Args:
+            observation: as the environments give it, without own data.
+
+        Raises:
+            OptionError: an observation of another length.
+        """
+        u = self.seen.actions(np.asarray(observation, dtype=float))[self.player]
+        market = self.seen.training.table.market
+        if self.seen.leads:
+            low, high = market.leader_low[:, self.player], market.leader_high[:, self.player]
+        else:
+            low, high = market.follower_low[self.player], market.follower_high[self.player]
+        return low + (high - low) * (u + 1.0) / 2.0
+
+
 def scale(values: Array, low: Array, high: Array) -> Array:
     """Values between bounds as numbers in [-1, 1]."""
     return 2.0 * (values - low) / np.where(high > low, high - low, 1.0) - 1.0
@@ -108,11 +122,11 @@ def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
     for side in ("leaders", "followers"):
         getattr(training, side).restore(state[side])
     out: dict[str, Policy] = {}
-    for leads, side, count in (
-        (True, training.leaders, game.n_leaders),
-        (False, training.followers, game.n_followers),
+    for name, side, count in (
+        ("leader", training.leaders, game.n_leaders),
+        ("follower", training.followers, game.n_followers),
     ):
-        name = "leader" if leads else "follower"
         if isinstance(side, Side):
-            out |= {f"{name}_{k}": Trained(training, leads, k) for k in range(count)}
+            seen = Seen(training, leads=name == "leader")
+            out |= {f"{name}_{k}": Trained(seen, k) for k in range(count)}
     return out

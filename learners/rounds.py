@@ -1,0 +1,336 @@
+"""One market played round by round: who sees what, which actions count, what a round pays.
+
+The environments, the seat and the evaluation all play through :class:`Rounds`, so that they agree
+on what is public. Training does not: it plays thousands of markets at once elsewhere.
+
+What an agent sees is a flat vector in the game's units:
+
+1. the last ``memory`` rounds, oldest first: the leaders' actions (d, J) row by row, then the
+   followers' (I, n) row by row;
+2. a follower with ``observe="announced"``: the leaders' actions of this round, likewise;
+3. with ``own_data``: the agent's own part of the market's data, a leader's column of every field
+   by leader or by pair, a follower's row of every field by follower, by pair or by peer.
+
+Actions are public once they are taken, and nothing else ever is. A bound that is one number for
+everybody is known to everybody; a bound of its own for each player (a cost that prices must cover)
+is that player's data: observation spaces, and what is drawn before the first round, then reach to 0
+or to the next power of two beyond all players' bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+
+from stackel.errors import OptionError
+from stackel.game import Game
+from stackel.grids import SparseOperator, grid_of
+from stackel.learners.market import Market
+
+Array = np.ndarray
+
+Observe = Literal["announced", "history"]
+"""What followers know of a round's leader actions when they act: these, or only past ones."""
+
+Beyond = Literal["clip", "error"]
+"""What becomes of an action outside its bounds."""
+
+ROUNDING = 2.0 * float(np.finfo(np.float32).eps)
+"""An action this far outside its bounds, relative to them, went through single precision."""
+
+
+class Rounds:
+    """One copy of a market, its history, and the round in play.
+
+    Attributes:
+        market: the game with finite bounds.
+        agents: ``"leader_0"``, ..., then ``"follower_0"``, ...
+        announced: whether followers see the round's leader actions.
+        memory: how many past rounds are seen.
+        limit: how many rounds an episode has.
+        played: how many of them are over.
+        x, y: actions (d, J) and (I, n), as far as they were taken, of the round in play.
+        rewards: what the last round paid, agent by agent; empty before.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        *,
+        observe: Observe = "announced",
+        memory: int = 3,
+        rounds: int = 100,
+        own_data: bool = False,
+        follower_high: Any = None,
+        out_of_bounds: Beyond = "clip",
+    ) -> None:
+        """
+        Args:
+            game: the market; its leaders' actions must be bounded.
+            observe: ``"announced"``: followers see the round's leader actions before they act (the
+                Stackelberg timing); ``"history"``: they see past rounds only (a simultaneous game).
+            memory: L, how many past rounds everybody sees.
+            rounds: T, the length of an episode.
+            own_data: whether agents see their own part of the market's data.
+            follower_high: the most that followers may choose; see :class:`Market`.
+            out_of_bounds: ``"clip"`` moves a finite action onto its bounds, as is usual with
+                agents that explore; ``"error"`` refuses it. NaN is always refused.
+
+        Raises:
+            OptionError: a bad option, or a game whose actions are not bounded.
+        """
+        _check_choice("observe", observe, get_args(Observe))
+        _check_choice("out_of_bounds", out_of_bounds, get_args(Beyond))
+        _check_count("memory", memory)
+        _check_count("rounds", rounds)
+        self.market = market = Market(game, follower_high)
+        self.announced, self.memory, self.limit = observe == "announced", int(memory), int(rounds)
+        self._strict = out_of_bounds == "error"
+        J, I = game.n_leaders, game.n_followers
+        leaders, followers = [f"leader_{j}" for j in range(J)], [f"follower_{i}" for i in range(I)]
+        self.leaders, self.followers, self.agents = leaders, followers, [*leaders, *followers]
+        self._place = {a: (True, j) for j, a in enumerate(leaders)}
+        self._place |= {a: (False, i) for i, a in enumerate(followers)}
+        self._own = {a: self._own_data(a) if own_data else [] for a in self.agents}
+        self._data = {a: np.array([v for _, v in own]) for a, own in self._own.items()}
+        self._bounds = {a: self._action_bounds(a) for a in self.agents}
+        self._width = int(np.prod(game.leader_shape))
+        self._seen = _seen_bounds(market, follower_high)
+        self.reset(np.random.default_rng(0))
+
+    # -- what there is to see and to do --------------------------------------------------------
+
+    def action_bounds(self, agent: str) -> tuple[Array, Array]:
+        """Lowest and highest action of an agent: a leader's (d,), a follower's (n,)."""
+        return self._bounds[agent]
+
+    def observation_bounds(self, agent: str) -> tuple[Array, Array]:
+        """Bounds of what an agent sees, made from what it may know.
+
+        Own data lie in the middle of theirs.
+        """
+        low, high = self._seen
+        announced = self._width * self._sees_announced(agent)
+        own = self._data[agent]
+        reach = np.where(own == 0.0, 1.0, np.abs(own))
+        return (
+            np.concatenate([np.tile(low, self.memory), low[:announced], own - reach]),
+            np.concatenate([np.tile(high, self.memory), high[:announced], own + reach]),
+        )
+
+    def layout(self, agent: str) -> list[str]:
+        """What each entry of an agent's observation is."""
+        game = self.market.game
+        acts = _names(game.leader_action.name, self.leaders, game.leader_shape[0], True)
+        answers = _names(game.follower_action.name, self.followers, game.follower_shape[1], False)
+        out = [
+            f"{name}, {ago} round{'s' if ago > 1 else ''} ago"
+            for ago in range(self.memory, 0, -1)
+            for name in (*acts, *answers)
+        ]
+        if self._sees_announced(agent):
+            out += [f"{name}, announced" for name in acts]
+        return out + [f"own {name}" for name, _ in self._own[agent]]
+
+    def observe(self, agent: str) -> Array:
+        """What an agent sees now: a new array."""
+        parts = [self._history.ravel(), self._data[agent]]
+        if self._sees_announced(agent):
+            parts.insert(1, self._announcement)
+        return np.concatenate(parts)
+
+    def leader_actions_seen(self, observation: Array) -> Array:
+        """The leader actions (d, J) that a follower replies to, read from its observation.
+
+        Those announced; with ``observe="history"`` the last ones that it knows.
+        """
+        width = self._history.shape[1]
+        start = width * (self.memory if self.announced else self.memory - 1)
+        seen = np.asarray(observation, dtype=float)[start : start + self._width]
+        return seen.reshape(self.market.game.leader_shape)
+
+    def _sees_announced(self, agent: str) -> bool:
+        return self.announced and not self._place[agent][0]
+
+    def _action_bounds(self, agent: str) -> tuple[Array, Array]:
+        m, (leads, k) = self.market, self._place[agent]
+        if leads:
+            return m.leader_low[:, k].copy(), m.leader_high[:, k].copy()
+        return m.follower_low[k].copy(), m.follower_high[k].copy()
+
+    def _own_data(self, agent: str) -> list[tuple[str, float]]:
+        """The agent's part of every field that is laid out by player, entry by entry."""
+        game, (leads, k) = self.market.game, self._place[agent]
+        hints = get_type_hints(type(game), include_extras=True)
+        out: list[tuple[str, float]] = []
+        for f in fields(game):
+            grid, value = grid_of(hints[f.name]), getattr(game, f.name)
+            if grid is None or value is None or (grid.columns if leads else grid.rows) is None:
+                continue
+            if leads and grid.columns != "leaders":
+                continue  # ties are the followers'
+            if isinstance(value, SparseOperator):
+                mine = value.matrix[[k]].toarray()[0]
+            else:
+                mine = np.asarray(value, dtype=float)[:, k] if leads else np.asarray(value)[k]
+            names = [f.name] if len(mine) == 1 else [f"{f.name}[{c}]" for c in range(len(mine))]
+            out += [(name, float(v)) for name, v in zip(names, mine, strict=True)]
+        return out
+
+    # -- playing -------------------------------------------------------------------------------
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begin an episode; the rounds before the first are drawn at random, as in the paper."""
+        low, high = self._seen
+        self._history = rng.uniform(low, high, (self.memory, len(low)))
+        self._announcement = self._history[-1, : self._width].copy()
+        self.x = np.array(self.market.leader_low)
+        self.y = np.array(self.market.follower_low)
+        self.played = 0
+        self.rewards: dict[str, float] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has had all its rounds."""
+        return self.played >= self.limit
+
+    def act(self, agent: str, action: Any) -> None:
+        """Take an agent's action: a leader's (d,), a follower's (n,).
+
+        Raises:
+            OptionError: not numbers, a wrong shape, NaN, or outside the bounds where that is
+                refused.
+        """
+        low, high = self._bounds[agent]
+        try:
+            value = np.asarray(action, dtype=float)
+        except (TypeError, ValueError):
+            raise self._bad(agent, action, "numbers") from None
+        if value.shape != low.shape:
+            raise self._bad(agent, action, f"the shape {low.shape}")
+        inside = np.minimum(np.maximum(value, low), high)  # quicker than clip, and keeps NaN
+        if not (inside == value).all():
+            if not np.isfinite(value).all():
+                raise self._bad(agent, action, "finite numbers")
+            reach = ROUNDING * (np.abs(low) + np.abs(high))
+            if self._strict and (np.abs(value - inside) > reach).any():
+                way_out = 'clip it, or give the option out_of_bounds="clip"'
+                raise self._bad(agent, action, f"{low.tolist()} to {high.tolist()}; {way_out}")
+        leads, k = self._place[agent]
+        if leads:
+            self.x[:, k] = inside
+        else:
+            self.y[k] = inside
+
+    def _bad(self, agent: str, action: Any, expected: str) -> OptionError:
+        game = self.market.game
+        kind = game.leader_action if self._place[agent][0] else game.follower_action
+        return OptionError(f"{kind.name} of {agent} = {action!r}; expected {expected}")
+
+    def announce(self) -> None:
+        """End the leaders' half of the round: followers may see what they did."""
+        self._announcement = self.x.ravel().copy()
+
+    def finish(self) -> dict[str, float]:
+        """End the round: what it pays to whom, by :meth:`Market.rewards`.
+
+        Raises:
+            GameError: a reward that is not a number.
+        """
+        leading, following = self.market.rewards(self.x, self.y)
+        self._history[:-1] = self._history[1:]
+        self._history[-1, : self._width] = self.x.ravel()
+        self._history[-1, self._width :] = self.y.ravel()
+        self._announcement = self._history[-1, : self._width].copy()
+        self.played += 1
+        paid = [*leading.tolist(), *following.tolist()]
+        self.rewards = dict(zip(self.agents, paid, strict=True))
+        return self.rewards
+
+    def lead(self, policies: Mapping[str, Any]) -> None:
+        """Let the leaders that have a policy act, and announce."""
+        self._let(self.leaders, policies)
+        self.announce()
+
+    def follow(self, policies: Mapping[str, Any]) -> None:
+        """Let the followers that have a policy act."""
+        self._let(self.followers, policies)
+
+    def _let(self, agents: list[str], policies: Mapping[str, Any]) -> None:
+        for agent in agents:
+            if agent in policies:
+                self.act(agent, policies[agent](self.observe(agent)))
+
+    def __str__(self) -> str:
+        """The last round, for people."""
+        game = self.market.game
+        if not self.played:
+            return f"{game}: no round played yet"
+        lines = [f"{game}: round {self.played} of {self.limit}"]
+        for agent in self.agents:
+            leads, k = self._place[agent]
+            action, value = (
+                (game.leader_action, self.x[:, k]) if leads else (game.follower_action, self.y[k])
+            )
+            shown = ", ".join(f"{v:.6g}" for v in value)
+            lines.append(f"  {agent}: {action.name} {shown}; reward {self.rewards[agent]:.6g}")
+        return "\n".join(lines)
+
+
+def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise OptionError(f"option {name} = {value!r}; expected one of {', '.join(known)}")
+
+
+def _check_count(name: str, value: Any) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise OptionError(f"option {name} = {value!r}; expected a whole number of at least 1")
+
+
+def _names(action: str, agents: list[str], size: int, by_decision: bool) -> list[str]:
+    """Names of a side's actions in the order of the game's arrays."""
+    decisions = [action] if size == 1 else [f"{action}[{c}]" for c in range(size)]
+    if by_decision:
+        return [f"{agent} {decision}" for decision in decisions for agent in agents]
+    return [f"{agent} {decision}" for agent in agents for decision in decisions]
+
+
+# -- what is known of bounds -------------------------------------------------------------------
+
+
+def _seen_bounds(market: Market, follower_high: Any) -> tuple[Array, Array]:
+    """Public bounds of one round's actions, the leaders' then the followers', flat."""
+    game, m = market.game, market
+    leader, follower = game.leader_action, game.follower_action
+    low_y = _public(follower.low, m.follower_low, -2, upper=False)
+    high_y = _public(follower.high, m.follower_high, -2, upper=True)
+    if follower_high is not None:
+        stated = np.broadcast_to(np.asarray(follower_high, dtype=float), low_y.shape)
+        common = _common(follower.high, low_y.shape, -2)
+        high_y = stated if not common else np.minimum(stated, follower.high)
+    pairs = (
+        (_public(leader.low, m.leader_low, -1, upper=False), low_y),
+        (_public(leader.high, m.leader_high, -1, upper=True), high_y),
+    )
+    low, high = (np.concatenate([x.ravel(), y.ravel()]) for x, y in pairs)
+    return low, high
+
+
+def _common(stated: Any, shape: tuple[int, ...], axis: int) -> bool:
+    """Whether a bound is the same for all players by how it is stated, whatever their data."""
+    size = np.shape(stated)
+    apart = len(size) >= -axis and (size[axis] > 1 or shape[axis] == 1)
+    return not apart and bool(np.isfinite(stated).all())
+
+
+def _public(stated: Any, exact: Array, axis: int, *, upper: bool) -> Array:
+    """A bound as everybody may know it: itself, or the power of two (or 0) beyond all players'."""
+    if _common(stated, exact.shape, axis):
+        return exact
+    most = float((exact if upper else -exact).max())
+    beyond = 2.0 ** np.ceil(np.log2(most)) if most > 0 else 0.0
+    return np.full(exact.shape, beyond if upper else 0.0 - beyond)
