@@ -59,14 +59,15 @@ class MALPPO(Backend):
     trace: float = 0.95  # lambda of generalised advantage estimation
     clip: float = 0.2  # how far an update may move a probability ratio
     rate: float = 1e-3  # Adam's step of followers and critics
-    leader_rate: float = 0.1  # leaders' step, as a share of the followers'
-    final_rate: float = 0.05  # share of both steps that is left at the end
+    leader_rate: float = 0.15  # leaders' step, as a share of the followers'
+    final_rate: float = 0.1  # share of both steps that is left at the end
     head_start: float = 0.08  # share of the training in which only followers learn
     spread: float = 0.3  # standard deviation of actions, in half-widths of their range
-    final_spread: float = 0.03  # the same of followers at the end
-    final_leader_spread: float = 0.06  # and of leaders: followers must go on seeing prices move
+    final_spread: float = 0.03  # what is left of it in the end for followers,
+    final_leader_spread: float = 0.05  # and for leaders: followers must go on seeing prices move
     learn_spread: bool = False  # the spread is learned, and those above are a floor under it
-    anneal: float = 0.25  # share of the training after which steps and spread shrink
+    anneal: float = 0.6  # share of the training in which the spread shrinks; in the rest, steps do
+    average: float = 0.2  # last share of the training over which actors are averaged for the answer
     value_weight: float = 0.5  # of the critics' loss
     entropy_weight: float = 0.0  # of a reward for spread, when it is learned
     gradient_clip: float = 0.5  # largest norm of one player's gradient
@@ -104,9 +105,11 @@ class MALPPO(Backend):
         )
         expected = f"at most markets = {self.markets}, since market copies are dealt into them"
         check_range("minibatches", self.minibatches, expected, self.minibatches <= self.markets)
-        for option in ("gamma", "trace", "head_start", "anneal"):
+        for option in ("gamma", "trace", "head_start", "anneal", "average"):
             value = getattr(self, option)
             check_range(option, value, "a number from 0 to 1, below 1", 0 <= value < 1)
+        expected = f"at least head_start = {self.head_start}"
+        check_range("anneal", self.anneal, expected, self.anneal >= self.head_start)
         for option in ("clip", "rate", "leader_rate", "final_rate", "spread"):
             check_range(
                 option, getattr(self, option), "a positive number", getattr(self, option) > 0
@@ -128,6 +131,9 @@ class MALPPO(Backend):
                 "option followers = 'best' replies to the round's leader actions, which observe = "
                 "'history' hides; expected observe = 'announced'"
             )
+
+    def iterations(self) -> int:
+        return self.episodes * (self.rounds // (self.update_every or self.rounds))
 
     def accepts(self, game: Game) -> list[str]:
         try:

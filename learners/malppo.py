@@ -35,7 +35,7 @@ from stackel.learners.checkpoints import Checkpoint
 from stackel.learners.market import Market
 from stackel.learners.networks import Networks, State, clip_gradients
 from stackel.learners.records import Recorder
-from stackel.learners.rollout import Experience, Policy, Table
+from stackel.learners.rollout import Experience, Table
 from stackel.learners.scripted import BestSide, RandomSide
 from stackel.run import Point, Run, Status
 
@@ -43,9 +43,6 @@ Array = np.ndarray
 
 REACH = 1.25
 """Policies' means lie within this, actions within 1: a corner can be played, and left again."""
-
-SETTLED = 20
-"""Rounds that the policies play without noise before what they do is taken as the answer."""
 
 
 class Side:
@@ -70,8 +67,10 @@ class Side:
         self.floor = settings.spread
         self.mean = torch.zeros(players, 1, 1, device=device)  # of the returns so far,
         self.size = torch.zeros(players, 1, 1, device=device)  # and their standard deviation
+        self.averaged: list[Tensor] = []  # the actor's parameters, averaged over the last updates,
+        self.counted = 0  # of which there were so many
         self.groups = [[*self.actor.parameters(), self.log_spread], list(self.critic.parameters())]
-        self.optimizer = torch.optim.Adam([p for g in self.groups for p in g], eps=1e-5)
+        self.optimizer = torch.optim.Adam([p for g in self.groups for p in g], eps=1e-5, fused=True)
 
     # -- acting --------------------------------------------------------------------------------
 
@@ -87,9 +86,7 @@ class Side:
     @torch.no_grad()
     def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
         if memory is None:  # a window: remembered anew from its first round
-            state = self.actor.start(seen.shape[1])
-            for one in seen:
-                out, state = self.actor.step(one, state)
+            out = self.actor.windows(seen, len(seen))[:, 0]
         else:
             out, memory = self.actor.step(seen[-1], memory)
         mean = bounded(out)
@@ -105,13 +102,9 @@ class Side:
     def outputs(self, networks: Networks, seen: Tensor) -> Tensor:
         """A network's outputs (players, rounds, batch, outputs) for the rounds of an experience."""
         window = self.settings.window
-        if not window:
-            return networks(seen, networks.start(seen.shape[1]))
-        windows = seen.unfold(0, window, 1)  # (rounds, B, features, window)
-        rounds, batch = windows.shape[:2]
-        flat = windows.permute(3, 0, 1, 2).reshape(window, rounds * batch, -1)
-        last = networks(flat, networks.start(rounds * batch))[:, -1]
-        return last.view(networks.players, rounds, batch, -1)
+        if window:
+            return networks.windows(seen, window)
+        return networks(seen, networks.start(seen.shape[1]))
 
     def values(self, seen: Tensor) -> Tensor:
         """Normalised values (players, rounds, batch)."""
@@ -140,6 +133,35 @@ class Side:
         size, mean = torch.std_mean(returns, dim=(1, 2), keepdim=True)
         self.mean = torch.lerp(self.mean, mean, share)
         self.size = torch.lerp(self.size, size + 1e-8, share)
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Count the actor, as it is, into the average (Polyak and Juditsky 1992)."""
+        now = list(self.actor.parameters())
+        if not self.counted:
+            self.averaged = [p.clone() for p in now]
+        self.counted += 1
+        for old, new in zip(self.averaged, now, strict=True):
+            old.lerp_(new, 1.0 / self.counted)
+
+    @contextmanager
+    def at_average(self) -> Iterator[None]:
+        """Act by the averaged actor, if there is one, for as long as the context lasts."""
+        now = [p.detach().clone() for p in self.actor.parameters()]
+        self.act_on_average()
+        try:
+            yield
+        finally:
+            self._put(now)
+
+    def act_on_average(self) -> None:
+        """Act by the averaged actor, if there is one, from now on."""
+        self._put(self.averaged)
+
+    @torch.no_grad()
+    def _put(self, parameters: list[Tensor]) -> None:
+        for p, value in zip(self.actor.parameters(), parameters, strict=bool(parameters)):
+            p.copy_(value)
 
     def begin_at(self, action: Tensor) -> None:
         """Let the policies' first means be scaled actions (players, decisions)."""
@@ -192,6 +214,8 @@ class Side:
             "optimizer": self.optimizer.state_dict(),
             "mean": self.mean,
             "size": self.size,
+            "averaged": self.averaged,
+            "counted": self.counted,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -200,7 +224,8 @@ class Side:
         with torch.no_grad():
             self.log_spread.copy_(state["log_spread"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.mean, self.size = state["mean"], state["size"]
+        for name in ("mean", "size", "averaged", "counted"):
+            setattr(self, name, state[name])
 
 
 def bounded(out: Tensor) -> Tensor:
@@ -251,15 +276,15 @@ class Training:
         every = s.update_every or s.rounds
         in_episode = s.rounds // every
         self.resume()
+        total = s.iterations()
         with self.recorder, one_thread():
-            while self.updates < s.episodes * in_episode:
+            while self.updates < total:
                 if self.updates % in_episode == 0:
                     self.table.reset(self.leaders, self.followers)
-                done = self.updates / (s.episodes * in_episode)
+                done = self.updates / total
                 self.update(every, done)
                 self.updates += 1
-                last = self.updates == s.episodes * in_episode
-                if last or self.updates % s.checkpoint_every == 0:
+                if self.updates == total or self.updates % s.checkpoint_every == 0:
                     self.checkpoint.save(self)
         x, y = self.answer()
         self.run.keep(x, y)
@@ -269,26 +294,37 @@ class Training:
     def update(self, rounds: int, done: float) -> None:
         """Play some rounds and learn from them."""
         s = self.settings
-        left = min(1.0, (1.0 - done) / (1.0 - s.anneal))  # 1 until annealing starts, then to 0
-        rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * left)
+        wide = falling(done, s.head_start, s.anneal)
+        rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * falling(done, s.anneal, 1.0))
         for side, last in (
             (self.leaders, s.final_leader_spread),
             (self.followers, s.final_spread),
         ):
-            side.floor = last * (s.spread / last) ** left
+            side.floor = last * (s.spread / last) ** wide
         leading, following = self.table.play(self.leaders, self.followers, rounds)
         slow = s.leader_rate if done >= s.head_start else 0.0
         learned = (
             self.leaders.learn(leading, rate * slow),
             self.followers.learn(following, rate),
         )
+        for side in (self.leaders, self.followers):
+            if done >= 1.0 - s.average:
+                side.average()
         self.recorder.record(
             self.table, (self.leaders, self.followers), (leading, following), learned
         )
 
     def answer(self) -> tuple[Array, Array]:
-        """What the policies settle at when they play without noise, (d, J) and (I, n)."""
-        return settled_play(self.table.alone(), self.leaders, self.followers)
+        """What policies do without noise in the second half of an episode, (d, J) and (I, n)."""
+        table = self.table.alone()
+        with self.leaders.at_average(), self.followers.at_average():
+            table.reset(self.leaders, self.followers)
+            leading, following = table.play(
+                self.leaders, self.followers, self.settings.rounds, noise=False
+            )
+        last = -max(1, self.settings.rounds // 2)
+        played = (e.actions[:, last:].clamp(-1.0, 1.0) for e in (leading, following))
+        return table.units(*(u.mean(dim=(1, 2)) for u in played))
 
     # -- checkpoints ---------------------------------------------------------------------------
 
@@ -315,12 +351,9 @@ class Training:
         }
 
 
-def settled_play(table: Table, leaders: Policy, followers: Policy) -> tuple[Array, Array]:
-    """The mean actions of the last rounds of a long play without noise, in the game's units."""
-    table.reset(leaders, followers)
-    table.play(leaders, followers, SETTLED, noise=False)
-    leading, following = table.play(leaders, followers, SETTLED, noise=False)
-    return table.units(*(e.actions.clamp(-1.0, 1.0).mean(dim=(1, 2)) for e in (leading, following)))
+def falling(done: float, start: float, end: float) -> float:
+    """1 until the start, 0 from the end on, a straight line between."""
+    return 1.0 if done < start else max(0.0, (end - done) / max(end - start, 1e-9))
 
 
 @contextmanager

@@ -205,4 +205,8 @@ def _given(follower_high: Any, low: Array, game: Game) -> Array:
 
 
 def _unscale(u: Array, low: Array, high: Array) -> Array:
-    return low + (high - low) * ((np.clip(u, -1.0, 1.0) + 1.0) / 2.0)
+    share = np.clip(u, -1.0, 1.0)
+    share += 1.0
+    actions: Array = share * ((high - low) / 2.0)
+    actions += low
+    return actions

@@ -18,6 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from stackel.learners.recurrence import recur
+
 State = tuple[Tensor, Tensor]
 """Hidden and cell state of the recurrent layers, each (players, layers, batch, cells)."""
 
@@ -109,6 +111,26 @@ class Networks(nn.Module):
         remembered = torch.stack([o[0] for o in outputs])
         return self._output(remembered.flatten(1, 2)).view(self.players, steps, batch, -1)
 
+    def windows(self, seen: Tensor, length: int) -> Tensor:
+        """Outputs (players, rounds, batch, outputs) after each window of rounds, read from its
+        first round with an empty memory.
+
+        Args:
+            seen: what is seen, the same for all players (length - 1 + rounds, batch, inputs).
+            length: of a window.
+        """
+        steps, batch = seen.shape[:2]
+        rounds = steps + 1 - length
+        # A round is in several windows, but what enters the gates is the same in all of them.
+        features = self._features(seen.flatten(0, 1))
+        sums = torch.baddbmm(self.gates[0], features, self.seen[0].transpose(1, 2))
+        cut = sums.view(self.players, steps, batch, -1).unfold(1, length, 1)
+        cut = cut.permute(0, 4, 1, 2, 3).reshape(self.players, length, rounds * batch, -1)
+        below = recur(cut, self.carried[0])
+        sums = torch.baddbmm(self.gates[1], below.flatten(1, 2), self.seen[1].transpose(1, 2))
+        top = recur(sums.view(cut.shape), self.carried[1])
+        return self._output(top[:, -1]).view(self.players, rounds, batch, -1)
+
     def step(self, seen: Tensor, state: State) -> tuple[Tensor, State]:
         """One step: outputs (players, batch, outputs) and the state after it.
 
@@ -145,7 +167,7 @@ class Networks(nn.Module):
 def clip_gradients(parameters: Sequence[Tensor], most: float) -> None:
     """Scale each player's gradient to a norm of at most ``most``, on its own."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients])
-    factor = (most / (squares.sum(dim=0).sqrt() + 1e-6)).clamp_(max=1.0)
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+    factor = (most / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)
     for g in gradients:
         g.mul_(factor.view(-1, *(1,) * (g.dim() - 1)))

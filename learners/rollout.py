@@ -77,9 +77,9 @@ class Table:
         self.past: list[Tensor] = []
 
     def alone(self) -> Table:
-        """A table with one market copy and random numbers of its own, which disturbs no other."""
+        """A table like this one with random numbers of its own, so that this one's stay theirs."""
         rng = torch.Generator(self.device).manual_seed(0)
-        return Table(self.market, 1, observe=self.observe, window=self.window, rng=rng)
+        return Table(self.market, self.copies, observe=self.observe, window=self.window, rng=rng)
 
     def reset(self, leaders: Policy, followers: Policy) -> None:
         """Start an episode: nothing remembered, rounds before the first drawn at random."""
@@ -153,10 +153,13 @@ class Table:
     def units(self, leading: Tensor, following: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Scaled actions (players, ..., decisions) in the game's units: (..., d, J), (..., I, n).
 
-        The arrays keep the players outermost in memory: formulas then run along the markets.
+        The markets are innermost in memory: formulas then run along them.
         """
-        u = np.moveaxis(leading.detach().cpu().double().numpy(), 0, -1)
-        v = np.moveaxis(following.detach().cpu().double().numpy(), 0, -2)
+        u, v = (
+            a.detach().cpu().movedim((0, -1), to).contiguous().double().numpy()
+            for a, to in ((leading, (1, 0)), (following, (0, 1)))
+        )
+        u, v = (np.moveaxis(a, (0, 1), (-2, -1)) for a in (u, v))
         return self.market.leader_actions(u), self.market.follower_actions(v)
 
     def rewards(self, leading: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:

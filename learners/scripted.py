@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ class _Scripted:
 
     def learn(self, e: Experience, rate: float) -> dict[str, float]:
         return {}
+
+    def average(self) -> None:
+        pass
+
+    def at_average(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def state(self) -> dict[str, Any]:
         return {}

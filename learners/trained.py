@@ -127,6 +127,7 @@ def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
         ("follower", training.followers, game.n_followers),
     ):
         if isinstance(side, Side):
+            side.act_on_average()
             seen = Seen(training, leads=name == "leader")
             out |= {f"{name}_{k}": Trained(seen, k) for k in range(count)}
     return out

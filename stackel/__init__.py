@@ -39,7 +39,9 @@ from stackel.errors import (
 )
 from stackel.game import Action, Game
 from stackel.grids import Follower, Leader, Pairs, Peers
+from stackel.many import solve_many
 from stackel.run import Point, Run, Status
+from stackel.sweeps import sweep
 
 __all__ = [
     "Action",
@@ -67,4 +69,6 @@ __all__ = [
     "certify",
     "compare",
     "solve",
+    "solve_many",
+    "sweep",
 ]

@@ -47,7 +47,7 @@ def solve(
     tolerance: float = TOLERANCE,
     restarts: int = 4,
     certificate: bool = True,
-    throw: bool = True,
+    throw: bool | None = None,
     progress: bool = False,
     callback: Callback | None = None,
     **options: Any,
@@ -75,7 +75,8 @@ def solve(
         restarts: how often to start again from a leader's better deviation.
         certificate: False skips it (for very large markets); nothing is then vouched for.
         throw: raise :class:`NotConverged` if the answer is not an equilibrium within tolerance;
-            False returns it all the same.
+            False returns it all the same, which is the default for learners: their answers are
+            measured, not promised.
         progress: show a progress line.
         callback: called with (iteration, row of the history) once an iteration.
         **options: of the backend; ``ADMM(penalty=5)`` and ``backend="admm", penalty=5`` are the
@@ -101,11 +102,12 @@ def solve(
     if not automatic:
         candidates = [_accepted(registry.make(backend, options), game)]
 
-    show = progress_line(str(game), time_limit) if progress else nullcontext(callback)
+    known = None if isinstance(candidates[0], str) else candidates[0].iterations()
+    line = progress_line(str(game), time_limit, known) if progress else nullcontext(callback)
     best: Equilibrium | None = None
     tried: list[str] = []
     began = time.perf_counter()
-    with show as report:
+    with line as report:
         for candidate in candidates:
             if isinstance(candidate, str):  # looked at only when its turn comes
                 declined = registry.reasons(candidate, game)
@@ -138,6 +140,8 @@ def solve(
     if automatic:
         best = replace(best, stats={**best.stats, "tried": tried})
     why = _why_not(best, certificate)
+    if throw is None:  # a learner's answer is measured, not promised
+        throw = one.exact or best.status not in (Status.TRAINED, Status.TIME_LIMIT)
     if why and throw:
         raise NotConverged(best, why)
     return best
@@ -165,16 +169,21 @@ def backends(game: Game) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("backend")
 
 
-def _check_common(
-    game: Game, start: Any, time_limit: float | None, tolerance: float, restarts: int
-) -> Array | None:
-    feasibility.check(game)
+def check_solve_options(time_limit: float | None, tolerance: float, restarts: int) -> None:
+    """Raise an :class:`OptionError` for a value that makes no sense."""
     if time_limit is not None and not time_limit > 0:
         raise OptionError(f"time_limit = {time_limit!r}; expected a positive number of seconds")
     if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
         raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
     if not isinstance(restarts, int) or restarts < 0:
         raise OptionError(f"restarts = {restarts!r}; expected a whole number of at least 0")
+
+
+def _check_common(
+    game: Game, start: Any, time_limit: float | None, tolerance: float, restarts: int
+) -> Array | None:
+    feasibility.check(game)
+    check_solve_options(time_limit, tolerance, restarts)
     if start is None:
         return None
     x = np.asarray(start, dtype=float)
@@ -248,7 +257,7 @@ def _solve_one(
     """One backend's answer, restarted from the deviations that refute it."""
     best: Equilibrium | None = None
     seen: list[Array] = []
-    for attempt in range(restarts + 1):
+    for attempt in range(restarts + 1 if backend.exact else 1):
         point = _guarded(game, backend, run)
         eq = _answer(game, backend, run, point, attempt)
         if certificate and point.status is not Status.INTERRUPTED:
@@ -294,23 +303,27 @@ def _kept(game: Game, run: Run, status: Status, detail: str) -> Point:
     return Point(x, y, status, detail=detail or "stopped before the first point was reached")
 
 
-def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) -> Equilibrium:
+def versions() -> dict[str, str]:
+    """Versions of what an answer rests on."""
     import scipy
 
     import stackel
 
-    versions = {
+    return {
         "stackel": stackel.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "python": ".".join(map(str, sys.version_info[:3])),
     }
+
+
+def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) -> Equilibrium:
     stats = {
         "seconds": run.elapsed,
         "iterations": len(run.history),
         "restarts": attempt,
         "options": {k: getattr(backend, k) for k in registry.options_of(type(backend))},
-        "versions": versions,
+        "versions": versions(),
         **point.stats,
     }
     return Equilibrium(
@@ -365,6 +378,6 @@ def _why_not(eq: Equilibrium, certificate: bool) -> str:
         return f"{about}: {eq.status.message}{detail}{verdict}."
     if certificate and not eq.is_equilibrium:
         return f"{about}: {eq.status.message}, but the point is {eq.certificate}."
-    if not certificate and eq.status is not Status.CONVERGED:
+    if not certificate and eq.status not in (Status.CONVERGED, Status.TRAINED):
         return f"{about}: {eq.status.message}."
     return ""

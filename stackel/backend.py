@@ -10,14 +10,17 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
+import numpy as np
+
 from stackel.errors import OptionError, Refusal, StackelError, unknown
 from stackel.game import Game
+from stackel.response import Response
 from stackel.run import Point, Run
 
 BUILT_IN: Mapping[str, str] = {
@@ -29,7 +32,38 @@ BUILT_IN: Mapping[str, str] = {
 }
 """Name to ``module:class``, in the order in which ``auto`` tries them."""
 
+LEARNERS: Mapping[str, str] = {
+    "malppo": "stackel.learners.backends:MALPPO",
+    "mappo": "stackel.learners.backends:MAPPO",
+    "maa2c": "stackel.learners.backends:MAA2C",
+    "malppo-rl": "stackel.learners.backends:RandomLeaders",
+    "malppo-rf": "stackel.learners.backends:RandomFollowers",
+    "random": "stackel.learners.backends:Random",
+}
+"""The same for those that learn, which ``auto`` leaves alone."""
+
 GROUP = "stackel.backends"
+
+
+@dataclass
+class Points:
+    """What a backend hands back for a stack of B games.
+
+    Attributes:
+        x: leader actions (B, d, J).
+        y: follower actions (B, I, n).
+        lam, mu: multipliers of own limits (B, I, m) and shared ones (B, k).
+        solved: where the method's own stopping test is met and nothing speaks against the point
+            (B,); the other games are solved alone.
+        stats: counts worth reporting, by name, one for each game (B,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    lam: np.ndarray
+    mu: np.ndarray
+    solved: np.ndarray
+    stats: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Backend(ABC):
@@ -39,10 +73,15 @@ class Backend(ABC):
         name: what users call it.
         requires: packages it needs that the core does not, each with the extra that installs it,
             e.g. ``{"cvxpy": "cvxpy"}``.
+        exact: whether it sets out for an equilibrium to within the tolerance. What falls short
+            is then an error; a learner's point is returned, measured, whatever it is worth.
+        presets: sets of options by name, asked for by the option ``preset``.
     """
 
     name: ClassVar[str]
     requires: ClassVar[Mapping[str, str]] = {}
+    exact: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @abstractmethod
     def accepts(self, game: Game) -> list[str]:
@@ -60,6 +99,23 @@ class Backend(ABC):
         Raises:
             Refusal: a condition turned out not to hold at the answer.
         """
+
+    def solve_stack(
+        self, whole: Game, run: Run, start: np.ndarray, settled: Response
+    ) -> Points | None:
+        """Points of many games of one shape at once; None (as here): solve them one by one.
+
+        Args:
+            whole: the games as a stack, see :mod:`stackel.stack`.
+            run: as for :meth:`solve`, its start apart.
+            start: leader actions to start from (B, d, J).
+            settled: the followers' answers there.
+        """
+        return None
+
+    def iterations(self) -> int | None:
+        """How many times it will call ``run.step``, if that is known before."""
+        return None
 
     def missing(self) -> list[str]:
         """Reasons why it cannot run here: packages that are not installed."""
@@ -81,7 +137,8 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 
 def names() -> list[str]:
     """All registered backends, built-in ones first."""
-    return [*BUILT_IN, *(n for n in _entry_points() if n not in BUILT_IN)]
+    ours = [*BUILT_IN, *LEARNERS]
+    return [*ours, *(n for n in _entry_points() if n not in ours)]
 
 
 def find(name: str) -> type[Backend]:
@@ -91,8 +148,9 @@ def find(name: str) -> type[Backend]:
         OptionError: there is none.
         StackelError: a third party's entry point does not load.
     """
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
+    place = BUILT_IN.get(name) or LEARNERS.get(name)
+    if place is not None:
+        module, _, attribute = place.partition(":")
         return getattr(importlib.import_module(module), attribute)
     if name not in _entry_points():
         raise unknown("backend", name, ["auto", *names()])
@@ -134,6 +192,11 @@ def make(backend: str | Backend, options: Mapping[str, Any]) -> Backend:
         raise OptionError(f"backend = {backend!r}; expected a name or a stackel.Backend object")
     kind = find(backend)
     known = options_of(kind)
+    if kind.presets and "preset" in options:
+        preset = options["preset"]
+        if preset not in kind.presets:
+            raise unknown(f"preset of backend {backend!r}", preset, kind.presets)
+        options = {**kind.presets[preset], **{k: v for k, v in options.items() if k != "preset"}}
     for option in options:
         if option not in known:
             raise unknown(f"option of backend {backend!r}", option, known)

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stackel import catalogue, console
+from stackel import catalogue, console, reproduce_command, sweep_command
 from stackel.api import backends as backends_of
 from stackel.api import solve as solve_game
 from stackel.comparison import compare as compare_backends
@@ -80,6 +80,7 @@ def stackel(
       stackel solve market.toml --save eq.json  solve a market file, keep the answer
       stackel backends market.toml              which methods can solve it
       stackel show eq.json --plot eq.png        look at a kept answer again
+      stackel sweep sweep.toml --out sweep.nc   solve a market at every point of a grid
     """
 
 
@@ -295,6 +296,10 @@ def presets() -> None:
             "",
             tables.listing("Markets", ("market", "data it needs", "about"), kinds),
         )
+
+
+app.command(epilog=CODES)(sweep_command.sweep)
+app.command(epilog=CODES)(reproduce_command.reproduce)
 
 
 def _code(eq: Equilibrium) -> console.Code:

@@ -204,7 +204,8 @@ def compare(
 
     Args:
         game: the market.
-        backends: names or configured backends; default every registered one that accepts.
+        backends: names or configured backends; default every registered one that accepts,
+            learners aside.
         options: options by backend name, e.g. ``{"admm": {"penalty": 5}}``.
         agree: relative distance up to which two answers are the same.
         progress: show a progress line for each.
@@ -218,7 +219,8 @@ def compare(
     feasibility.check(game)
     if {"throw", "certificate"} & set(common):
         raise OptionError("compare always certifies and never throws; drop throw and certificate")
-    asked = list(registry.names() if backends is None else backends)
+    everyone = [name for name in registry.names() if name not in registry.LEARNERS]
+    asked = list(everyone if backends is None else backends)
     if not asked:
         raise OptionError("backends is empty; expected names, or None for all that accept")
     options = options or {}

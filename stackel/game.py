@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from stackel.calculus import Calculus
 
 Self = TypeVar("Self", bound="Game")
+
+_hints: Callable[[Any], dict[str, Any]] = cache(
+    lambda kind: get_type_hints(kind, include_extras=True)
+)
+"""A class's annotations; to evaluate them takes as long as all else about making a small market."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,7 @@ class Game:
     """Base class of every market. See the module's docstring for how to write one."""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self), include_extras=True)
+        hints = _hints(type(self))
         read: dict[str, tuple[Any, Grid]] = {}
         sizes: dict[str, tuple[int, str]] = {}
         for f in fields(self):
@@ -194,7 +199,7 @@ class Game:
         if not bad.any():
             return
         value = np.asarray(getattr(self, field), dtype=float)
-        grid = grids.grid_of(get_type_hints(type(self), include_extras=True)[field])
+        grid = grids.grid_of(_hints(type(self))[field])
         index = tuple(int(k) for k in np.argwhere(np.broadcast_to(bad, value.shape))[0])
         names = () if grid is None else (grid.rows, grid.columns)
         place = [f"{p.rstrip('s')} {k}" for p, k in zip(names, index, strict=False) if p]

@@ -165,7 +165,7 @@ def place(array: Any, grid: Grid, sizes: dict[str, int]) -> Any:
     """Broadcast a scalar over its grid; choose dense or sparse for peers."""
     shape = tuple(1 if players is None else sizes[players] for players in (grid.rows, grid.columns))
     if grid.name != "peers":
-        return np.array(np.broadcast_to(array, shape))
+        return _filled(array, shape)
     if array.ndim == 0:  # everybody is tied to everybody else by the same weight
         return np.full(shape, float(array)) - float(array) * np.eye(shape[0])
     size = shape[0]
@@ -173,6 +173,15 @@ def place(array: Any, grid: Grid, sizes: dict[str, int]) -> Any:
     if size <= DENSE_UP_TO or filled > DENSE_FROM_FILL * size * size:
         return array.toarray() if _is_sparse(array) else array
     return SparseOperator(array)
+
+
+def _filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A copy of that shape: ``np.broadcast_to``, without its overhead on small markets."""
+    if array.ndim > len(shape):
+        raise ValueError(f"shape {array.shape} does not broadcast to {shape}")
+    out = np.empty(shape, array.dtype)
+    out[...] = array
+    return out
 
 
 def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +194,7 @@ def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.n
     for side, value in (("low", low), ("high", high)):
         array = _as_array(value, f"{name}.{side}")
         try:
-            array = np.array(np.broadcast_to(array, shape))
+            array = _filled(array, shape)
         except ValueError:
             raise GameError(
                 f"action {name!r}: {side} has shape {array.shape}; expected a number or an "

@@ -14,6 +14,8 @@
     backend = "admm"
     penalty = 5.0
 
+A further table, ``[sweep]``, is what :mod:`stackel.sweep_file` reads.
+
 ``preset = "fig3"`` in place of ``market`` starts from a preset; ``[data]`` then holds only what
 differs. Files are looked up beside the TOML file. Data may stand in
 
@@ -35,8 +37,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from stackel import backend as registry
 from stackel import catalogue
@@ -44,8 +46,9 @@ from stackel.data_files import Table, edge_list, graph_file, read_text, tie_matr
 from stackel.errors import GameError, StackelError, unknown
 from stackel.game import Game
 from stackel.grids import Grid, grid_of
+from stackel.toml_values import check_numbers, expected_of, fits
 
-TOP = ("market", "preset", "data", "solve")
+TOP = ("market", "preset", "data", "solve", "sweep")
 
 SOLVE: Mapping[str, tuple[tuple[type, ...], str]] = {
     "backend": ((str,), "a backend's name"),
@@ -80,11 +83,60 @@ class MarketFile:
     solve_options: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a market file says, the market not yet made of it.
+
+    Attributes:
+        kind: the market's class.
+        base: the preset that the file starts from, or None.
+        values: what the file states of the market's fields, files read.
+        folder: where files are looked up.
+        solve_options: as in :class:`MarketFile`.
+        sweep: the table [sweep] as it stands, or None.
+    """
+
+    kind: type[Game]
+    base: Game | None
+    values: Mapping[str, Any]
+    folder: Path
+    solve_options: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, Any] | None = None
+
+    def game(self) -> Game:
+        """The market.
+
+        Raises:
+            GameError: these values make none.
+        """
+        return _make(self.kind, self.base, self.values)
+
+
 def read_market(path: str | Path) -> MarketFile:
     """Read a market file.
 
     Raises:
         GameError: anything wrong with it, naming file and field.
+    """
+    parts = read_parts(path)
+    with located(path):
+        return MarketFile(parts.game(), dict(parts.solve_options))
+
+
+@contextmanager
+def located(path: str | Path) -> Iterator[None]:
+    """Errors name the file they come from."""
+    try:
+        yield
+    except StackelError as error:
+        raise GameError(f"{path}: {error}") from error
+
+
+def read_parts(path: str | Path) -> Parts:
+    """Read a market file without making the market.
+
+    Raises:
+        GameError: anything wrong with it that shows before.
     """
     path = Path(path)
     try:
@@ -92,11 +144,11 @@ def read_market(path: str | Path) -> MarketFile:
     except GameError as error:
         raise GameError(f"{error}; expected a market file (TOML)") from None
     try:
-        return _read(tomllib.loads(text), path.parent)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise GameError(f"{path} is not TOML: {error}; expected a market file") from None
-    except StackelError as error:
-        raise GameError(f"{path}: {error}") from error
+    with located(path):
+        return _read(document, path.parent)
 
 
 def required(kind: Any) -> list[str]:
@@ -108,7 +160,7 @@ def required(kind: Any) -> list[str]:
     ]
 
 
-def _read(document: Mapping[str, Any], folder: Path) -> MarketFile:
+def _read(document: Mapping[str, Any], folder: Path) -> Parts:
     for key in document:
         if key not in TOP:
             raise GameError(f"{unknown('entry', key, TOP)}; a market's fields stand under [data]")
@@ -117,26 +169,29 @@ def _read(document: Mapping[str, Any], folder: Path) -> MarketFile:
             'expected either market = "..." or preset = "..." above [data]'
             f" (markets: {', '.join(catalogue.markets())}; presets: {', '.join(catalogue.PRESETS)})"
         )
-    for table in ("data", "solve"):
+    for table in ("data", "solve", "sweep"):
         if not isinstance(document.get(table, {}), dict):
             raise GameError(f"{table} = {document[table]!r}; expected a table, [{table}]")
     for key in ("market", "preset"):
         if not isinstance(document.get(key, ""), str):
             raise GameError(f"{key} = {document[key]!r}; expected a name")
     data = document.get("data", {})
+    base: Game | None
+    kind: type[Game]
     if "preset" in document:
-        base: Game | None = catalogue.preset(document["preset"])
+        base = catalogue.preset(document["preset"])
         kind = type(base)
     else:
         base = None
-        with _importing_from(folder):
+        with importing_from(folder):
             kind = catalogue.market(document["market"])
-    game = _build(kind, base, data, folder)
-    return MarketFile(game, _solve_options(document.get("solve", {})))
+    values = _values(kind, base, data, folder, "data")
+    options = _solve_options(document.get("solve", {}))
+    return Parts(kind, base, values, folder, options, document.get("sweep"))
 
 
 @contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
+def importing_from(folder: Path) -> Iterator[None]:
     """Let ``module:Class`` name a module beside the market file."""
     place = str(folder.resolve())
     sys.path.append(place)
@@ -146,8 +201,8 @@ def _importing_from(folder: Path) -> Iterator[None]:
         sys.path.remove(place)
 
 
-def _build(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str = "data") -> Any:
-    """A market, or a group of its fields, from a table of the file."""
+def _values(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str) -> dict[str, Any]:
+    """What a table of the file states of a market's fields, or of a group of them."""
     hints = get_type_hints(kind, include_extras=True)
     known = {f.name: f for f in fields(kind) if f.init}
     values = {}
@@ -155,7 +210,12 @@ def _build(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str 
         if name not in known:
             raise GameError(f"[{at}] {unknown(f'field of {kind.__name__}', name, known)}")
         own = None if base is None else getattr(base, name)
-        values[name] = _value(f"[{at}] {name}", value, hints[name], own, folder)
+        values[name] = read_value(f"[{at}] {name}", value, hints[name], own, folder)
+    return values
+
+
+def _make(kind: Any, base: Any, values: Mapping[str, Any], at: str = "data") -> Any:
+    """A market, or a group of its fields."""
     if base is not None:
         return replace(base, **values)
     lacking = [name for name in required(kind) if name not in values]
@@ -171,15 +231,26 @@ def _build(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str 
         raise GameError(f"{kind.__name__} cannot be made from [{at}]: {error}") from error
 
 
-def _value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> Any:
-    """One field's value: as it stands, from a file, or a group of fields."""
+def read_value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> Any:
+    """One field's value: as it stands, from a file, or a group of fields.
+
+    Args:
+        where: what errors call it.
+        value: as TOML gives it.
+        hint: the field's annotation.
+        base: its value in the preset, if there is one.
+        folder: where files are looked up.
+
+    Raises:
+        GameError: it does not fit the field.
+    """
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     group = next((h for h in options if isinstance(h, type) and is_dataclass(h)), None)
     if group is not None:
         at = where[1:].replace("] ", ".")
         if not isinstance(value, dict):
             raise GameError(f"{where} = {value!r}; expected a table, [{at}]")
-        return _build(group, base, value, folder, at)
+        return _make(group, base, _values(group, base, value, folder, at), at)
     grid = grid_of(hint)
     if isinstance(value, dict) and grid is not None:
         try:
@@ -187,9 +258,9 @@ def _value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> Any:
         except GameError as error:
             raise GameError(f"{where}: {error}") from error
     if grid is not None:
-        _check_numbers(where, value)
-    elif not _fits(value, options):
-        raise GameError(f"{where} = {value!r}; expected {_expected(options)}")
+        check_numbers(where, value)
+    elif not fits(value, options):
+        raise GameError(f"{where} = {value!r}; expected {expected_of(options)}")
     return value
 
 
@@ -212,7 +283,7 @@ def _from_file(table: Mapping[str, Any], grid: Grid, folder: Path) -> Any:
             "numbers or { csv = ..., column = ... }"
         )
     weight = table.get("weight", 1.0)
-    if not _fits(weight, (float,)):
+    if not fits(weight, (float,)):
         raise GameError(f"weight = {weight!r}; expected a number")
     directed = table.get("directed", False)
     if not isinstance(directed, bool):
@@ -243,64 +314,13 @@ def _nodes(value: Any, folder: Path) -> Any:
     """The followers' order: a number of them, names, or a column of a CSV file."""
     if isinstance(value, dict) and set(value) == {"csv", "column"}:
         return Table(folder / value["csv"]).texts(value["column"])
-    good = isinstance(value, list) and all(_fits(n, (str, int)) for n in value)
-    if not (good or (_fits(value, (int,)) and value > 0)):
+    good = isinstance(value, list) and all(fits(n, (str, int)) for n in value)
+    if not (good or (fits(value, (int,)) and value > 0)):
         raise GameError(
             f"nodes = {value!r}; expected the number of followers, a list of names or "
             "{ csv = ..., column = ... }"
         )
     return value
-
-
-def _check_numbers(where: str, value: Any) -> None:
-    """A number, a list of numbers, or a list of equally long lists of numbers."""
-    if _fits(value, (float,)):
-        return
-    if not isinstance(value, list):
-        raise GameError(
-            f"{where} = {value!r}; expected a number, a list of numbers or a file, e.g. "
-            '{ csv = "data.csv", column = "..." }'
-        )
-    nested = bool(value) and isinstance(value[0], list)
-    for k, item in enumerate(value):
-        if nested and isinstance(item, list):
-            if len(item) != len(value[0]):
-                raise GameError(
-                    f"{where} is ragged: row {k} has {len(item)} values, row 0 has {len(value[0])}"
-                )
-            for c, cell in enumerate(item):
-                if not _fits(cell, (float,)):
-                    raise GameError(f"{where}[{k}, {c}] = {cell!r}; expected a number")
-        elif nested or not _fits(item, (float,)):
-            expected = "a list of numbers, as in row 0" if nested else "a number"
-            raise GameError(f"{where}[{k}] = {item!r}; expected {expected}")
-
-
-def _fits(value: Any, options: tuple[Any, ...]) -> bool:
-    """Whether a TOML value has one of these types; a type that TOML cannot express fits all."""
-    for option in options:
-        if get_origin(option) is Literal:
-            if value in get_args(option):
-                return True
-        elif option is float:
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return True
-        elif option in (int, str, bool):
-            if type(value) is option:
-                return True
-        elif option is not NoneType:
-            return True
-    return False
-
-
-def _expected(options: tuple[Any, ...]) -> str:
-    words = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
-    said = [
-        " or ".join(map(repr, get_args(o))) if get_origin(o) is Literal else words.get(o, str(o))
-        for o in options
-        if o is not NoneType
-    ]
-    return " or ".join(said)
 
 
 def _solve_options(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Status(Enum):
     """Why a backend stopped. What the point is worth is the certificate's to say."""
 
     CONVERGED = "the method's own stopping test is met"
+    TRAINED = "trained for all its episodes"
     ITERATION_LIMIT = "stopped at the iteration limit before the method's stopping test was met"
     TIME_LIMIT = "stopped at the time limit"
     INTERRUPTED = "interrupted"

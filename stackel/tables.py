@@ -54,6 +54,14 @@ def history(eq: Equilibrium, width: int, rows: int | None = None) -> Group:
     return Group(*_blocks(title, "iteration", index, columns, width))
 
 
+def cells(title: str, frame: pd.DataFrame, width: int, rows: int | None = None) -> Group:
+    """A sweep, a row a cell; arguments as in :func:`answer`."""
+    picked = _picked(len(frame), rows)
+    columns = {str(c): _cells(frame[c].tolist(), picked) for c in frame.columns}
+    index = _cells(frame.index.tolist(), picked)
+    return Group(*_blocks(f"{title}{_share(picked, len(frame))}", "cell", index, columns, width))
+
+
 def backends(title: str, frame: pd.DataFrame) -> Group:
     """The table of :func:`stackel.backends`."""
     table = _table()

@@ -20,6 +20,7 @@ OUTER = {  # around the core; none of them knows another
     "stackel.learners": ROOT / "learners",
 }
 FOLDERS = {"stackel": ROOT / "stackel", **OUTER}
+SCRIPTS = {"stackel.examples": ROOT / "examples"}  # installed for `stackel reproduce`; they print
 HEAVY = {
     "casadi",
     "cvxpy",
@@ -262,13 +263,14 @@ def test_every_package_is_installed_and_typed() -> None:
         s.name if s.path.name == "__init__.py" else s.name.rpartition(".")[0]: s.path.parent
         for s in LIBRARY.values()
     }
-    assert set(folders) == listed, "list every package under [tool.setuptools] in pyproject.toml"
-    assert not [p for p, folder in FOLDERS.items() if not (folder / "py.typed").is_file()]
-    assert not [p for p, folder in folders.items() if not (folder / "__init__.py").is_file()]
+    assert set(folders) | set(SCRIPTS) == listed, "list every package under [tool.setuptools] in pyproject.toml"
+    typed, whole = FOLDERS | SCRIPTS, folders | SCRIPTS
+    assert not [p for p, folder in typed.items() if not (folder / "py.typed").is_file()]
+    assert not [p for p, folder in whole.items() if not (folder / "__init__.py").is_file()]
 
 
 def test_a_checkout_finds_its_subpackages() -> None:
-    code = "import " + ", ".join(OUTER)
+    code = "import " + ", ".join(OUTER | SCRIPTS)
     done = python(code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 

@@ -240,7 +240,7 @@ def test_entry_points_are_found() -> None:
     with pytest.raises(stackel.StackelError, match="does not load"):
         stackel.solve(game, "gone")
     table = stackel.backends(game)
-    assert list(table.index) == [*registry.BUILT_IN, "guess", "lacking", "gone"]
+    assert list(table.index) == [*registry.BUILT_IN, *registry.LEARNERS, "guess", "lacking", "gone"]
     assert table.loc["guess", "can"]
     assert "no_such_package" in table.loc["lacking", "reasons"]
     assert "does not load" in table.loc["gone", "reasons"]

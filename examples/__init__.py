@@ -1,0 +1,1 @@
+"""One question a file: each runs as a script and is installed as a module of stackel.examples."""

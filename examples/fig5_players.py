@@ -1,0 +1,47 @@
+"""How do more followers, and more leaders to buy from, change the market? The paper's Fig. 5.
+
+    python examples/fig5_players.py [--out DIR] [--full] [--learner]
+
+Markets are nested: a further player leaves the draws of the others as they are.
+"""
+
+from dataclasses import replace
+
+from stackel import plots, reproduction
+from stackel.formulations import vehicular_twins as twins
+
+GRID = {"leaders": [2, 3, 4], "followers": [2, 3, 4, 5, 6]}
+LEARNER = {"leaders": [2], "followers": [2, 6]}
+
+FOLLOWERS = ("satisfaction", "sensitivity", "cycles", "twin_size", "max_delay")
+LEADERS = ("unit_cost", "arrival_rate", "service_rate", "clock_rate")
+
+
+def market(followers, leaders, seed, scale="published", delay=False):
+    """The first of a large draw's players."""
+    whole = twins.draw(seed, 6, 4, scale=scale, delay=delay)
+    own = {name: getattr(whole, name) for name in (*FOLLOWERS, *LEADERS)}
+    first = {
+        k: v[:followers] if k in FOLLOWERS else v[:, :leaders]
+        for k, v in own.items()
+        if v is not None
+    }
+    return replace(whole, ties=whole.ties[:followers, :followers], **first)
+
+
+def run(full=False, learner=False):
+    return reproduction.answers(market, GRID, full=full, learner=LEARNER if learner else None)
+
+
+def draw(answers):
+    return plots.sweep(
+        answers["admm"],
+        x="followers",
+        y=["demand", "follower_utility", "price", "leader_utility", "welfare"],
+        hue="leaders",
+        marks={"printed": reproduction.marks("fig5"), **reproduction.learned(answers)},
+    )
+
+
+if __name__ == "__main__":
+    print(reproduction.script("fig5", run, draw))

@@ -1,0 +1,187 @@
+"""Where cells are solved: here, in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stackel.errors import OptionError, unknown
+from stackel.sweeps import cells
+from stackel.sweeps.cells import Outcome
+from stackel.sweeps.plan import Plan
+
+EXECUTORS = ("serial", "process", "ray")
+
+FIRST, MOST = 4, 1000
+"""Cells of the first batch, and of the largest."""
+
+ENOUGH = 1.0
+"""Seconds that a batch may take: what has not come back is lost if the sweep is killed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Cells that are solved together.
+
+    Attributes:
+        cells: their numbers.
+        strikes: how often a worker died while it held them.
+    """
+
+    cells: Sequence[int]
+    strikes: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task that a pool is done with.
+
+    Attributes:
+        task: what was to be done.
+        outcomes: one a cell; None if the worker died.
+        seconds: time it took.
+    """
+
+    task: Task
+    outcomes: list[Outcome] | None
+    seconds: float = 0.0
+
+
+class Pool(Protocol):
+    """Workers that solve tasks.
+
+    Attributes:
+        room: tasks that may be in flight: enough to keep all workers busy.
+        one_dies_alone: whether a worker that dies takes only its own task with it; otherwise all
+            tasks in flight are lost, and nobody knows whose fault it was.
+    """
+
+    room: int
+    one_dies_alone: bool
+
+    def submit(self, task: Task) -> None:
+        """Start a task."""
+
+    def finished(self) -> list[Finished]:
+        """Wait until at least one task is done."""
+
+    def close(self) -> None:
+        """Let nothing go on."""
+
+
+class Queue:
+    """The cells to come, handed out in tasks of a size that suits their speed.
+
+    Args:
+        todo: numbers of cells.
+        workers: among how many they are shared.
+        batched: whether several cells are solved faster together than one by one.
+    """
+
+    def __init__(self, todo: Sequence[int], workers: int, batched: bool) -> None:
+        self._todo = deque(todo)
+        self._workers = workers
+        self._batched = batched
+        self._size = FIRST
+
+    def __bool__(self) -> bool:
+        return bool(self._todo)
+
+    def take(self) -> Task:
+        """The next cells, fewer near the end, so that all workers end at about the same time."""
+        share = -(-len(self._todo) // (2 * self._workers)) if self._workers > 1 else MOST
+        size = min(self._size, share) if self._batched else 1
+        return Task([self._todo.popleft() for _ in range(min(size, len(self._todo)))])
+
+    def learn(self, done: int, seconds: float) -> None:
+        """Adapt the size of the tasks to come, to a task that took so long."""
+        fitting = int(done * ENOUGH / max(seconds, 1e-6))
+        self._size = max(1, min(MOST, fitting, 4 * max(done, FIRST)))
+
+
+def check_executor(executor: object, workers: object) -> None:
+    """Raise an :class:`OptionError` for what is not an executor or not a number of workers."""
+    if executor not in EXECUTORS:
+        raise unknown("executor", executor, EXECUTORS)
+    whole = isinstance(workers, int) and not isinstance(workers, bool) and workers > 0
+    if workers is not None and not whole:
+        raise OptionError(
+            f"workers = {workers!r}; expected a whole number of at least 1, or None for all cores"
+        )
+
+
+def run(
+    plan: Plan, todo: Sequence[int], executor: str, workers: int | None
+) -> Iterator[list[Outcome]]:
+    """Solve cells; outcomes as they come, in any order.
+
+    Raises:
+        OptionError: the executor cannot run here, or cannot take this sweep.
+        KeyboardInterrupt: Ctrl-C; what was handed out before holds.
+    """
+    if not todo:
+        return
+    if executor == "serial":
+        yield from _serial(plan, todo)
+        return
+    pool: Pool
+    if executor == "process":
+        from stackel.sweeps.processes import Processes
+
+        pool = Processes(plan, workers)
+    else:
+        from stackel.sweeps.ray_cluster import RayTasks
+
+        pool = RayTasks(plan, workers)
+    try:
+        yield from _drive(pool, Queue(todo, pool.room, cells.in_batches(plan)))
+    finally:
+        pool.close()
+
+
+def _serial(plan: Plan, todo: Sequence[int]) -> Iterator[list[Outcome]]:
+    queue = Queue(todo, 1, cells.in_batches(plan))
+    while queue:
+        task = queue.take()
+        began = time.perf_counter()
+        outcomes = cells.run(plan, task.cells)
+        queue.learn(len(outcomes), time.perf_counter() - began)
+        yield outcomes
+
+
+def _drive(pool: Pool, queue: Queue) -> Iterator[list[Outcome]]:
+    """Keep a pool busy; a task whose worker died is tried again, then its culprit is found.
+
+    A second death under the same task makes it a suspect. Where a death takes all tasks in flight
+    with it, suspects run one at a time. A suspect of several cells that kills again is halved, one
+    of a single cell is recorded as failed.
+    """
+    again: deque[Task] = deque()
+    suspects: deque[Task] = deque()
+    flying = 0
+    while queue or again or suspects or flying:
+        alone = bool(suspects) and not pool.one_dies_alone
+        while flying < (1 if alone else pool.room) and (suspects or again or queue):
+            source = suspects or again
+            pool.submit(source.popleft() if source else queue.take())
+            flying += 1
+        for done in pool.finished():
+            flying -= 1
+            task = done.task
+            if done.outcomes is not None:
+                queue.learn(len(task.cells), done.seconds)
+                yield done.outcomes
+            elif task.strikes == 0:
+                again.append(Task(task.cells, 1))
+            elif task.strikes == 1 and not pool.one_dies_alone:
+                suspects.append(Task(task.cells, 2))
+            elif len(task.cells) > 1:
+                middle = len(task.cells) // 2
+                halves = (task.cells[:middle], task.cells[middle:])
+                suspects.extend(Task(half, task.strikes) for half in halves)
+            else:
+                why = "the process that solved this cell died again when it was tried again"
+                yield [cells.lost(task.cells[0], f"{why} (out of memory?)")]

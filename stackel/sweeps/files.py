@@ -1,0 +1,149 @@
+"""A sweep's Dataset in a file: NetCDF or Parquet without loss, CSV for a spreadsheet."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stackel.errors import GameError, OptionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+KEY = "stackel sweep"
+"""Where a Parquet file's metadata holds what its columns do not say."""
+
+ENDINGS = (".nc", ".parquet", ".csv")
+
+
+def save(data: xr.Dataset, path: str | Path) -> Path:
+    """Write a sweep, and return the path; the ending chooses the format.
+
+    ``.nc``: NetCDF 4, as xarray writes it. ``.parquet``: :func:`table`, one row a cell. Both are
+    read back by :func:`load`. ``.csv``: the same table, for other programs.
+
+    Raises:
+        OptionError: another ending.
+        FileNotFoundError: there is no such folder.
+    """
+    path = Path(path)
+    check_ending(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.suffix == ".nc":
+            data.to_netcdf(part, engine="h5netcdf")
+        elif path.suffix == ".parquet":
+            frame = table(data)
+            frame.attrs = {KEY: _described(data)}
+            frame.to_parquet(part, index=False)
+        else:
+            table(data).to_csv(part, index=False)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def load(path: str | Path) -> xr.Dataset:
+    """Read what :func:`save` wrote as .nc or .parquet.
+
+    Raises:
+        OptionError: another ending.
+        GameError: the file is not a saved sweep, or is damaged.
+    """
+    path = Path(path)
+    check_ending(path, ENDINGS[:2])
+    if not path.is_file():
+        raise GameError(f"there is no file {path}; expected what stackel.sweeps.save wrote")
+    try:
+        return _from_netcdf(path) if path.suffix == ".nc" else _from_parquet(path)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise GameError(
+            f"{path} is not a saved sweep, or is damaged ({type(error).__name__}: {error})"
+        ) from error
+
+
+def check_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> None:
+    """Raise an :class:`OptionError` if a sweep cannot be in a file of that ending."""
+    if path.suffix not in endings:
+        raise OptionError(
+            f"{path} has the ending {path.suffix or 'none'!r}; expected {', '.join(endings)}"
+        )
+
+
+def table(data: xr.Dataset) -> pd.DataFrame:
+    """One row a cell; what has players' dimensions has a column for each, ``leader_payoffs[0]``."""
+    import pandas as pd
+
+    dims = _cell_dims(data)
+    shape = [data.sizes[d] for d in dims]
+    columns: dict[str, Any] = {}
+    for k, name in enumerate(dims):
+        values = data[name].to_numpy()
+        along = [-1 if j == k else 1 for j in range(len(dims))]
+        columns[name] = np.broadcast_to(values.reshape(along), shape).ravel()
+    for variable_name, variable in data.data_vars.items():
+        inner = variable.shape[len(dims) :]
+        flat = variable.to_numpy().reshape(math.prod(shape), *inner)
+        for place in np.ndindex(*inner):
+            index = f"[{', '.join(map(str, place))}]" if place else ""
+            columns[f"{variable_name}{index}"] = flat[(slice(None), *place)]
+    return pd.DataFrame(columns)
+
+
+def _cell_dims(data: xr.Dataset) -> tuple[str, ...]:
+    """The grid's parameters, and seed: the dimensions that every variable has."""
+    return tuple(str(d) for d in data["seconds"].dims)
+
+
+def _described(data: xr.Dataset) -> str:
+    """What the table's columns do not say, as JSON: shapes, coordinates, attributes."""
+    return json.dumps(
+        {
+            "coords": {
+                str(name): [coord.to_numpy().tolist(), dict(coord.attrs)]
+                for name, coord in data.coords.items()
+            },
+            "variables": {
+                str(name): [list(v.dims), str(v.dtype), dict(v.attrs)]
+                for name, v in data.data_vars.items()
+            },
+            "attrs": dict(data.attrs),
+        },
+        default=lambda number: number.item(),
+    )
+
+
+def _from_parquet(path: Path) -> xr.Dataset:
+    import pandas as pd
+    import xarray as xr
+
+    frame = pd.read_parquet(path)
+    said = json.loads(frame.attrs[KEY])
+    coords = {
+        name: xr.Variable((name,), np.array(values), attrs)
+        for name, (values, attrs) in said["coords"].items()
+    }
+    variables = {}
+    for name, (dims, dtype, attrs) in said["variables"].items():
+        shape = [len(coords[d]) for d in dims]
+        own = [c for c in frame.columns if c == name or c.startswith(f"{name}[")]
+        values = frame[own].to_numpy().reshape(shape).astype(dtype)
+        variables[name] = xr.Variable(dims, values, attrs)
+    return xr.Dataset(variables, coords, said["attrs"])
+
+
+def _from_netcdf(path: Path) -> xr.Dataset:
+    import xarray as xr
+
+    data = xr.load_dataset(path, engine="h5netcdf")
+    for name in ("verdict", "status"):
+        data[name] = data[name].astype(str)
+    return data

@@ -1,0 +1,244 @@
+"""What a sweep is asked to do: its cells, and how each is solved. Checked before any work."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stackel import backend as registry
+from stackel import response
+from stackel.backend import Backend
+from stackel.equilibrium import Equilibrium
+from stackel.errors import OptionError, unknown
+from stackel.game import Game
+from stackel.sweeps.describe import describe, label, scalar
+
+Measure = Callable[[Equilibrium], Mapping[str, Any]]
+
+VARIABLES = (
+    "leader_actions",
+    "follower_actions",
+    "leader_payoffs",
+    "follower_payoffs",
+    "welfare",
+    "certified",
+    "verdict",
+    "follower_gap",
+    "leader_gap",
+    "violation",
+    "status",
+    "error",
+    "seconds",
+)
+PLAYERS = ("leader", "leader_decision", "follower", "follower_decision")
+TAKEN = (*VARIABLES, *PLAYERS)
+"""Names in every Dataset, which neither a parameter nor a measure can have."""
+
+OF_SOLVE = ("start", "starts", "restarts")
+"""Further arguments of :func:`stackel.solve` that a sweep hands on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked sweep; cells are numbered in the order of the Dataset, the last dimension fastest.
+
+    Attributes:
+        make_game: gives a cell's market.
+        grid: values by parameter.
+        seeds: a further dimension, or None.
+        backend: for :func:`stackel.solve`,
+        solve: and its other arguments, the same for all cells.
+        measure: further numbers of an answer, by name.
+    """
+
+    make_game: Callable[..., Game]
+    grid: Mapping[str, Sequence[Any]]
+    seeds: Sequence[int] | None
+    backend: str | Backend
+    solve: Mapping[str, Any] = field(default_factory=dict)
+    measure: Measure | None = None
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the dimensions: the grid's parameters, then the seeds if there are any."""
+        lengths = [len(values) for values in self.grid.values()]
+        return (*lengths, *(() if self.seeds is None else (len(self.seeds),)))
+
+    @property
+    def size(self) -> int:
+        """How many cells there are."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def seeds_markets(self) -> bool:
+        """Whether ``make_game`` gets the seed too."""
+        return self.seeds is not None and "seed" in _parameters(self.make_game)
+
+    def arguments(self, cell: int) -> tuple[dict[str, Any], int | None]:
+        """What ``make_game`` is called with at a cell, and the seed for ``solve``."""
+        place = [int(k) for k in np.unravel_index(cell, self.shape)]
+        values = {n: v[k] for k, (n, v) in zip(place, self.grid.items(), strict=False)}
+        if self.seeds is None:
+            return values, None
+        seed = self.seeds[place[-1]]
+        return (values | {"seed": seed} if self.seeds_markets else values), seed
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What two sweeps have in common if their cells can stand in one directory."""
+        import stackel
+
+        return {
+            "stackel": stackel.__version__,
+            "make_game": describe(self.make_game),
+            "grid": {name: [describe(v) for v in values] for name, values in self.grid.items()},
+            "seeds": None if self.seeds is None else list(self.seeds),
+            "backend": describe(self.backend),
+            **{name: describe(value) for name, value in self.solve.items()},
+            "measure": describe(self.measure),
+        }
+
+
+def make_plan(
+    make_game: Any,
+    grid: Any,
+    *,
+    backend: Any,
+    seeds: Any,
+    measure: Any,
+    common: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Plan:
+    """Check everything that can be checked without making a market.
+
+    Args:
+        common: solve's arguments that a sweep names itself.
+        options: the rest of them, and the backend's.
+
+    Raises:
+        OptionError: names what is wrong, and the way out.
+    """
+    if not callable(make_game):
+        raise OptionError(
+            f"make_game = {make_game!r}; expected a function that takes a cell's parameters and "
+            "returns a stackel.Game"
+        )
+    if measure is not None and not callable(measure):
+        raise OptionError(f"measure = {measure!r}; expected a function of an Equilibrium, or None")
+    values = _grid(grid)
+    numbers = _seeds(seeds)
+    _check_signature(make_game, values, numbers is not None)
+    _check_solve(backend, common, options)
+    return Plan(make_game, values, numbers, backend, {**common, **options}, measure)
+
+
+def _grid(grid: Any) -> dict[str, list[Any]]:
+    if not isinstance(grid, Mapping) or not grid:
+        raise OptionError(
+            f"grid = {grid!r}; expected values by parameter, e.g. {{'unit_cost': [0.1, 0.2]}}"
+        )
+    out = {}
+    for name, values in grid.items():
+        if not isinstance(name, str) or not name:
+            raise OptionError(f"grid has the key {name!r}; expected a parameter's name")
+        if name in TAKEN:
+            raise OptionError(
+                f"grid parameter {name!r} is the name of something in every answer; make_game has "
+                f"to call it otherwise (taken: {', '.join(TAKEN)})"
+            )
+        if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+            raise OptionError(
+                f"grid[{name!r}] = {values!r}; expected a list of values (for a single one, a "
+                "list of one)"
+            )
+        out[name] = [scalar(v) for v in values]
+        if not out[name]:
+            raise OptionError(f"grid[{name!r}] is empty; expected at least one value")
+        seen = set()
+        for value in out[name]:
+            if isinstance(value, (bool, int, float, str)):
+                if (type(value) is bool, value) in seen:
+                    raise OptionError(
+                        f"grid[{name!r}] has {value!r} more than once; expected distinct values"
+                    )
+                seen.add((type(value) is bool, value))
+    return out
+
+
+def _seeds(seeds: Any) -> list[int] | None:
+    if seeds is None:
+        return None
+    if isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool) and seeds > 0:
+        return list(range(int(seeds)))
+    bad = isinstance(seeds, (str, bytes, Mapping)) or not isinstance(seeds, Iterable)
+    found = [] if bad else [scalar(s) for s in seeds]
+    whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in found)
+    if not found or not whole or len(set(found)) < len(found):
+        raise OptionError(
+            f"seeds = {seeds!r}; expected how many (at least 1), a list of distinct whole numbers "
+            "of at least 0, or None"
+        )
+    return found
+
+
+def _parameters(make_game: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(make_game).parameters
+    except (TypeError, ValueError):  # compiled code that does not say
+        return {"arguments": inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)}
+
+
+def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], seeded: bool) -> None:
+    """Everything given is taken, and everything needed is given."""
+    taken = _parameters(make_game)
+    who = label(make_game)
+    if seeded and "seed" in grid:
+        raise OptionError("both grid and seeds give 'seed'; leave it out of one of them")
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = [name for name, p in taken.items() if p.kind in kinds]
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
+    for name in grid:
+        if name not in named and not anything:
+            raise unknown(f"grid parameter: make_game ({who}) takes no", name, named)
+    for name, parameter in taken.items():
+        needed = parameter.default is parameter.empty and parameter.kind in (
+            *kinds,
+            inspect.Parameter.POSITIONAL_ONLY,
+        )
+        if not needed or (name in grid and name in named) or (seeded and name == "seed"):
+            continue
+        way_out = "give seeds=..." if name == "seed" else f"add it to grid: {name!r}: [...]"
+        raise OptionError(
+            f"make_game ({who}) needs {name!r}, which the sweep does not give; {way_out}, or give "
+            "it a default"
+        )
+
+
+def _check_solve(backend: Any, common: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """What :func:`stackel.solve` would say of these at every cell is said once, now."""
+    own = {k: v for k, v in options.items() if k not in OF_SOLVE}
+    if isinstance(backend, str) and backend == "auto":
+        if own:
+            raise OptionError(
+                f"options {', '.join(own)} belong to one backend, but backend is 'auto'; name the "
+                "backend"
+            )
+    else:
+        registry.make(backend, own)
+    response.check_anticipation(common["anticipation"])
+    limit, tolerance = common["time_limit"], common["tolerance"]
+    if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+        raise OptionError(f"time_limit = {limit!r}; expected a positive number of seconds a cell")
+    if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
+        raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
+    if not isinstance(common["certificate"], bool):
+        raise OptionError(f"certificate = {common['certificate']!r}; expected True or False")
+    starts, restarts = options.get("starts", 1), options.get("restarts", 0)
+    for name, value, least in (("starts", starts, 1), ("restarts", restarts, 0)):
+        if not isinstance(value, int) or value < least:
+            raise OptionError(f"{name} = {value!r}; expected a whole number of at least {least}")

@@ -1,0 +1,85 @@
+"""Workers on this machine, by loky: processes that need no ``if __name__ == "__main__"``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from stackel.errors import OptionError
+from stackel.sweeps.executors import Finished, Task
+from stackel.sweeps.plan import Plan
+from stackel.sweeps.worker import THREADS, leave_with, packed, solve_cells
+
+IDLE = 300.0
+"""Seconds after which a worker that has nothing to do ends."""
+
+_plan = b""  # in a worker: the sweep
+
+
+class Processes:
+    """A :class:`~stackel.sweeps.executors.Pool` of processes; starts anew when one of them dies."""
+
+    one_dies_alone = False
+
+    def __init__(self, plan: Plan, workers: int | None) -> None:
+        try:
+            import loky
+        except ImportError:
+            raise OptionError(
+                "executor = 'process' needs the package loky: pip install \"stackel[sweep]\""
+            ) from None
+        self._loky = loky
+        self._plan = packed(plan)
+        self._workers = workers or loky.cpu_count()
+        self.room = self._workers + 1  # one to take up while the answers of the last are read
+        self._flying: dict[Future[Any], Task] = {}
+        self._start()
+
+    def _start(self) -> None:
+        self._executor = self._loky.ProcessPoolExecutor(
+            self._workers,
+            timeout=IDLE,
+            initializer=_begin,
+            initargs=(self._plan, os.getpid()),
+            env=dict.fromkeys(THREADS, "1"),
+        )
+
+    def submit(self, task: Task) -> None:
+        try:
+            future = self._executor.submit(_solve, list(task.cells))
+        except BrokenProcessPool as error:  # died since; the same as dying a moment later
+            future = Future()
+            future.set_exception(error)
+        self._flying[future] = task
+
+    def finished(self) -> list[Finished]:
+        done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
+        if any(isinstance(f.exception(), BrokenProcessPool) for f in done):
+            done, _ = wait(self._flying)  # all of them know within a moment
+            self._executor.shutdown(kill_workers=True)
+            self._start()
+        out = []
+        for future in done:
+            task = self._flying.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                out.append(Finished(task, None))
+            else:
+                out.append(Finished(task, *future.result()))
+        return out
+
+    def close(self) -> None:
+        self._executor.shutdown(kill_workers=True)
+
+
+def _begin(plan: bytes, parent: int) -> None:
+    global _plan
+    _plan = plan
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it ends us
+    leave_with(parent)
+
+
+def _solve(numbers: list[int]) -> Any:
+    return solve_cells(_plan, numbers)

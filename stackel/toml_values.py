@@ -1,0 +1,64 @@
+"""Whether values from a TOML file are of the types that a market's fields are annotated with."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from stackel.errors import GameError
+
+
+def check_numbers(where: str, value: Any) -> None:
+    """A number, a list of numbers, or a list of equally long lists of numbers.
+
+    Raises:
+        GameError: anything else; names the entry at fault.
+    """
+    if fits(value, (float,)):
+        return
+    if not isinstance(value, list):
+        raise GameError(
+            f"{where} = {value!r}; expected a number, a list of numbers or a file, e.g. "
+            '{ csv = "data.csv", column = "..." }'
+        )
+    nested = bool(value) and isinstance(value[0], list)
+    for k, item in enumerate(value):
+        if nested and isinstance(item, list):
+            if len(item) != len(value[0]):
+                raise GameError(
+                    f"{where} is ragged: row {k} has {len(item)} values, row 0 has {len(value[0])}"
+                )
+            for c, cell in enumerate(item):
+                if not fits(cell, (float,)):
+                    raise GameError(f"{where}[{k}, {c}] = {cell!r}; expected a number")
+        elif nested or not fits(item, (float,)):
+            expected = "a list of numbers, as in row 0" if nested else "a number"
+            raise GameError(f"{where}[{k}] = {item!r}; expected {expected}")
+
+
+def fits(value: Any, options: tuple[Any, ...]) -> bool:
+    """Whether a TOML value has one of these types; a type that TOML cannot express fits all."""
+    for option in options:
+        if get_origin(option) is Literal:
+            if value in get_args(option):
+                return True
+        elif option is float:
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return True
+        elif option in (int, str, bool):
+            if type(value) is option:
+                return True
+        elif option is not NoneType:
+            return True
+    return False
+
+
+def expected_of(options: tuple[Any, ...]) -> str:
+    """These types in words."""
+    words = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
+    said = [
+        " or ".join(map(repr, get_args(o))) if get_origin(o) is Literal else words.get(o, str(o))
+        for o in options
+        if o is not NoneType
+    ]
+    return " or ".join(said)
