@@ -24,6 +24,7 @@ PAPER: Mapping[str, Any] = {
     "update_every": 20,
     "markets": 1,
     "window": 3,
+    "fading": 1.0,
     "epochs": 5,
     "minibatches": 1,
     "gamma": 0.95,
@@ -51,6 +52,7 @@ class MALPPO(Backend):
     rounds: int = 25  # of an episode
     markets: int = 32  # copies of the market, played side by side
     observe: Observe = "announced"  # followers see the round's leader actions; "history": past ones
+    fading: float = 0.1  # past rounds are seen this much fainter: they are mostly others' noise
     window: int = 0  # rounds read anew before each action; 0: memory is carried through the episode
     update_every: int = 0  # rounds from one update to the next; 0: the whole episode
     epochs: int = 4  # passes over the experience in an update
@@ -67,7 +69,7 @@ class MALPPO(Backend):
     final_leader_spread: float = 0.05  # and for leaders: followers must go on seeing prices move
     learn_spread: bool = False  # the spread is learned, and those above are a floor under it
     anneal: float = 0.6  # share of the training in which the spread shrinks; in the rest, steps do
-    average: float = 0.2  # last share of the training over which actors are averaged for the answer
+    average: float = 0.25  # last share of the training whose actors are averaged for the answer
     value_weight: float = 0.5  # of the critics' loss
     entropy_weight: float = 0.0  # of a reward for spread, when it is learned
     gradient_clip: float = 0.5  # largest norm of one player's gradient
@@ -110,7 +112,7 @@ class MALPPO(Backend):
             check_range(option, value, "a number from 0 to 1, below 1", 0 <= value < 1)
         expected = f"at least head_start = {self.head_start}"
         check_range("anneal", self.anneal, expected, self.anneal >= self.head_start)
-        for option in ("clip", "rate", "leader_rate", "final_rate", "spread"):
+        for option in ("clip", "rate", "leader_rate", "final_rate", "fading", "spread"):
             check_range(
                 option, getattr(self, option), "a positive number", getattr(self, option) > 0
             )

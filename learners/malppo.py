@@ -252,6 +252,7 @@ class Training:
             settings.markets,
             observe=settings.observe,
             window=max(settings.window, 1),
+            fading=settings.fading,
             rng=self.rng,
         )
         self.leaders = self._side(settings.leaders, 0, game.n_leaders, game.leader_shape[0])

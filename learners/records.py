@@ -129,7 +129,8 @@ def slopes(table: Table, followers: Policy, means: Sequence[Tensor]) -> np.ndarr
     """
     leading, following = (m.cpu() for m in means)
     x = leading.T.flatten()
-    base = torch.cat([x, x, following.flatten()])[None].to(table.device)
+    past = table.fading * torch.cat([x, following.flatten()])
+    base = torch.cat([x, past])[None].to(table.device)
     moves = torch.eye(len(x), base.shape[1], device=table.device) * NUDGE
     seen = torch.cat([base + moves, base - moves])
     memory = followers.begin(len(seen))

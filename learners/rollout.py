@@ -63,10 +63,20 @@ class Table:
         *,
         observe: Observe = "announced",
         window: int = 1,
+        fading: float = 1.0,
         rng: torch.Generator,
     ) -> None:
+        """
+        Args:
+            market: the market.
+            copies: B.
+            observe: whether followers see the round's leader actions.
+            window: rounds that policies read before each action.
+            fading: what is seen of past rounds is multiplied by this.
+            rng: the source of all random numbers, on the device to play on.
+        """
         game = market.game
-        self.market, self.copies, self.window = market, copies, window
+        self.market, self.copies, self.window, self.fading = market, copies, window, fading
         self.announced = observe == "announced"
         self.observe, self.rng, self.device = observe, rng, rng.device
         self._x = int(np.prod(game.leader_shape))
@@ -79,14 +89,15 @@ class Table:
     def alone(self) -> Table:
         """A table like this one with random numbers of its own, so that this one's stay theirs."""
         rng = torch.Generator(self.device).manual_seed(0)
-        return Table(self.market, self.copies, observe=self.observe, window=self.window, rng=rng)
+        same: dict[str, Any] = {"observe": self.observe, "window": self.window}
+        return Table(self.market, self.copies, fading=self.fading, rng=rng, **same)
 
     def reset(self, leaders: Policy, followers: Policy) -> None:
         """Start an episode: nothing remembered, rounds before the first drawn at random."""
 
         def drawn(width: int) -> Tensor:
             u = torch.rand(self.window, self.copies, width, generator=self.rng, device=self.device)
-            return 2.0 * u - 1.0
+            return self.fading * (2.0 * u - 1.0)
 
         leading, following = drawn(self.features[0]), drawn(self.features[1])
         self.past = [leading[1:], following[1:]]
@@ -110,7 +121,7 @@ class Table:
                 acts[side].append(action)
                 logs[side].append(log)
                 public.append(self._public(action, side))
-            self.last = torch.cat(public, dim=1)
+            self.last = self.fading * torch.cat(public, dim=1)
         played = [torch.stack(a, dim=1) for a in acts]
         rewards = self.rewards(played[0], played[1])
         out = []

@@ -59,12 +59,13 @@ class Seen:
                 "observe as in training, and own_data=False"
             )
         rounds = scale(past.reshape(-1, low.size), low, high)
+        faded = table.fading * rounds
         if tells:  # each round's announcement is its own leader actions, the last one's is to come
             now = scale(announced, low[:width], high[:width])
             told = np.concatenate([rounds[1:, :width], now[None]])
-            rounds = np.concatenate([told, rounds], axis=1)
+            faded = np.concatenate([told, faded], axis=1)
         window = table.window if self.training.settings.window else len(rounds)
-        return rounds[-window:].astype(np.float32)
+        return faded[-window:].astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,24 @@ FOLDERS = {"stackel": ROOT / "stackel", **OUTER}
 SCRIPTS = {"stackel.examples": ROOT / "examples"}  # installed for `stackel reproduce`; they print
 HEAVY = {
     "casadi",
+    "cloudpickle",
     "cvxpy",
     "gymnasium",
+    "h5netcdf",
+    "h5py",
     "idaes",
+    "jinja2",
+    "loky",
     "matplotlib",
     "pettingzoo",
+    "pyarrow",
     "pyomo",
     "ray",
+    "stable_baselines3",
+    "tensorboard",
     "torch",
     "typer",
+    "xarray",
 }
 NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}  # public in spite of their names
 MAX_LINES = 400
