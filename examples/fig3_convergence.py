@@ -1,6 +1,6 @@
 """How do the methods get to an equilibrium, and how far is it from the paper's? Its Fig. 3.
 
-    python examples/fig3_convergence.py [--out DIR] [--full] [--learner]
+    python examples/fig3_convergence.py [--out DIR] [--full] [--no-learner]
 
 ADMM and Newton's method start at cost, on the market at the means of its draws. What followers buy
 at each iteration's prices, and what everybody gains, stands beside the numbers that the paper
@@ -25,12 +25,12 @@ def market(seed, scale="published"):
     return replace(drawn, satisfaction=[30.0, 25.0, 35.0], unit_cost=COSTS)
 
 
-def run(full=False, learner=False):
+def run(full=False, learner=True):
     found = reproduction.answers(market, {}, by_player=True, full=full)
     for backend in ("admm", "newton"):
         found[backend + PATH] = reproduction.path(stackel.solve(twins.fig3(), backend, start=COSTS))
     if learner:
-        trained = stackel.solve(twins.fig3(), "malppo", seed=0, throw=False)
+        trained = stackel.solve(twins.fig3(), "malppo", seed=0, episodes=400 if full else 150)
         found["malppo" + PATH] = reproduction.path(trained)
         found["malppo"] = found["malppo" + PATH].isel(iteration=-1)
     return found

@@ -1,6 +1,6 @@
 """How do more followers, and more leaders to buy from, change the market? The paper's Fig. 5.
 
-    python examples/fig5_players.py [--out DIR] [--full] [--learner]
+    python examples/fig5_players.py [--out DIR] [--full] [--no-learner]
 
 Markets are nested: a further player leaves the draws of the others as they are.
 """
@@ -29,7 +29,7 @@ def market(followers, leaders, seed, scale="published", delay=False):
     return replace(whole, ties=whole.ties[:followers, :followers], **first)
 
 
-def run(full=False, learner=False):
+def run(full=False, learner=True):
     return reproduction.answers(market, GRID, full=full, learner=LEARNER if learner else None)
 
 

@@ -1,6 +1,6 @@
 """What if bandwidth costs more, or is worth more to its buyers? The paper's Fig. 6.
 
-    python examples/fig6_cost_and_satisfaction.py [--out DIR] [--full] [--learner]
+    python examples/fig6_cost_and_satisfaction.py [--out DIR] [--full] [--no-learner]
 
 Costs are drawn around their mean with a spread of 0.05 and kept positive, so at a mean of 0 they
 are 0.04 on average.
@@ -28,7 +28,7 @@ def market(mean_cost, mean_satisfaction, seed, scale="published"):
     )
 
 
-def run(full=False, learner=False):
+def run(full=False, learner=True):
     return reproduction.answers(market, GRID, full=full, learner=LEARNER if learner else None)
 
 

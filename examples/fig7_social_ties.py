@@ -1,6 +1,6 @@
 """What if followers are tied more closely? The paper's Fig. 7.
 
-python examples/fig7_social_ties.py [--out DIR] [--full] [--learner]
+python examples/fig7_social_ties.py [--out DIR] [--full] [--no-learner]
 """
 
 from stackel import plots, reproduction
@@ -14,7 +14,7 @@ def market(mean_tie, seed, scale="published"):
     return twins.draw(seed, followers=4, leaders=3, tie=mean_tie, scale=scale, delay=False)
 
 
-def run(full=False, learner=False):
+def run(full=False, learner=True):
     return reproduction.answers(market, GRID, full=full, learner=LEARNER if learner else None)
 
 

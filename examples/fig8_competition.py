@@ -1,6 +1,6 @@
 """What if one leader's cost grows and its rivals' stay? The paper's Fig. 8, and its corners.
 
-    python examples/fig8_competition.py [--out DIR] [--full] [--learner]
+    python examples/fig8_competition.py [--out DIR] [--full] [--no-learner]
 
 Leader 0's cost c_0 runs from 0 to 0.6; those of leaders 1 and 2 stay at 0.1 and 0.5. A price lies
 between its leader's cost and the cap of 1.5: both bounds are drawn. The last panel has the same
@@ -23,7 +23,7 @@ def market(cost, seed, scale="published", delay=False):
     return replace(drawn, unit_cost=[max(cost, LEAST), 0.1, 0.5])
 
 
-def run(full=False, learner=False):
+def run(full=False, learner=True):
     points = LEARNER if learner else None
     found = reproduction.answers(market, GRID, by_player=True, full=full, learner=points)
     seeds = found["admm"].sizes["seed"]

@@ -22,20 +22,24 @@ def reproduce(
         bool, typer.Option("--full", help="Ten times as many random draws, longer training.")
     ] = False,
     learner: Annotated[
-        bool, typer.Option("--learner", help="Train the learners too, and run Fig. 4.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--learner/--no-learner",
+            help="Train the learners too, and run Fig. 4. By default if torch is installed.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
     """Redo the paper's Figs. 3 to 8 and say how close they come.
 
     Writes report.html, which is self-contained, and report.md; of each figure a picture and a table
-    (CSV). Takes some minutes; with --learner about an hour, with --full some hours.
+    (CSV). Takes some minutes without learners, a quarter of an hour with them; with --full hours.
 
     \b
     Examples:
       stackel reproduce
       stackel reproduce --figure fig5 --figure fig6 --out runs/figures
-      stackel reproduce --learner
+      stackel reproduce --no-learner
     """
     with console.reported():
         from stackel.reproduction.pages import tiles
@@ -43,6 +47,7 @@ def reproduce(
 
         flags = [f"--figure {name}" for name in figure or ()]
         flags += [name for name, given in (("--full", full), ("--learner", learner)) if given]
+        flags += ["--no-learner"] if learner is False else []
 
         def say(text: str) -> None:
             if not quiet:

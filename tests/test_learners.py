@@ -256,7 +256,7 @@ def test_followers_see_the_announced_prices_or_not() -> None:
         prices = leading.actions.clamp(-1, 1)[..., 0].permute(1, 2, 0)
         shown = following.seen[:-1, :, :2]
         assert torch.equal(prices, shown) == (observe == "announced")
-        torch.testing.assert_close(leading.seen[1:-1, :, :2], prices[:-1])
+        torch.testing.assert_close(leading.seen[1:-1, :, :2], 0.1 * prices[:-1])
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)

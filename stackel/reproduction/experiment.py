@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackel import response
-from stackel.errors import GameError
+from stackel.backend import missing_packages
+from stackel.errors import GameError, OptionError
 from stackel.game import Game
 from stackel.reproduction.published import QUANTITIES, SETTINGS, Printed, printed
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 SEEDS, MANY_SEEDS = 20, 200
 """Random draws of a market at every point of a grid: by default, and in the long version."""
+
+EPISODES, MANY_EPISODES = 120, 400
+"""Episodes that a learner is trained for. The few suffice to be a few per cent off."""
 
 ACTIONS = ("leader_actions", "follower_actions")
 
@@ -59,8 +63,27 @@ def answers(
     found = {"admm": admm, "closed-form": closed, "literal": literal}
     if learner is not None:
         points = {**learner, "scale": ["published"]}
-        found["malppo"] = sweep(market, points, backend="malppo", seeds=3 if full else 1)
+        found["malppo"] = sweep(
+            market,
+            points,
+            backend="malppo",
+            seeds=3 if full else 1,
+            executor="process",
+            episodes=MANY_EPISODES if full else EPISODES,
+        )
     return {n: quantities(d.isel(scale=0, drop=True), by_player) for n, d in found.items()}
+
+
+def trainable(learner: bool | None) -> bool:
+    """Whether to train learners: as asked, by default if torch is installed.
+
+    Raises:
+        OptionError: asked for, but torch is missing.
+    """
+    lacking = missing_packages({"torch": "learn"})
+    if learner and lacking:
+        raise OptionError(f"training learners {lacking[0]}")
+    return not lacking if learner is None else learner
 
 
 def quantities(data: xr.Dataset, by_player: bool = False) -> xr.Dataset:

@@ -23,6 +23,7 @@ from stackel.reproduction.experiment import (
     Compared,
     agreement,
     compared,
+    trainable,
 )
 from stackel.reproduction.experiment import certified as count_certified
 from stackel.reproduction.notes import NOTES
@@ -172,7 +173,7 @@ def reproduce(
     out: Path,
     *,
     full: bool = False,
-    learner: bool = False,
+    learner: bool | None = None,
     only: Sequence[str] | None = None,
     command: str = "stackel.reproduction.report.reproduce",
     progress: Callable[[str], None] = lambda title: None,
@@ -182,7 +183,8 @@ def reproduce(
     Args:
         out: the folder to write into; it is made.
         full: ten times as many random draws, longer training.
-        learner: train the learners too, and run Fig. 4, which is theirs.
+        learner: train the learners too, and run Fig. 4, which is theirs; by default if torch is
+            installed.
         only: names of figures; all by default.
         command: what to name as the command in the report.
         progress: called with a figure's title before it is run.
@@ -199,6 +201,7 @@ def reproduce(
     _check_packages()
     from stackel.reproduction.pages import write_pages
 
+    learner = trainable(learner)
     sections = []
     for experiment in EXPERIMENTS:
         if only is not None and experiment.name not in only:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stackel.reproduction.experiment import Answers, compared, tidy
+from stackel.reproduction.experiment import Answers, compared, tidy, trainable
 from stackel.reproduction.trends import check, trends
 
 if TYPE_CHECKING:
@@ -31,9 +31,13 @@ def script(name: str, run: Run, draw: Draw, arguments: Sequence[str] | None = No
     parser = argparse.ArgumentParser(description=f"Redo {name} of the paper.")
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where files go")
     parser.add_argument("--full", action="store_true", help="ten times as many random draws")
-    parser.add_argument("--learner", action="store_true", help="train the learner too (minutes)")
+    parser.add_argument(
+        "--learner",
+        action=argparse.BooleanOptionalAction,
+        help="train the learner too (minutes); by default if torch is installed",
+    )
     given = parser.parse_args(arguments)
-    found = run(full=given.full, learner=given.learner)
+    found = run(full=given.full, learner=trainable(given.learner))
     files = write(name, found, draw(found), given.out)
     return "\n".join([*lines(name, found), *(f"wrote {file}" for file in files)])
 
