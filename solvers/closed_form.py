@@ -25,11 +25,13 @@ from typing import ClassVar
 import numpy as np
 
 from stackel import response
-from stackel.backend import Backend, check_range
+from stackel.backend import Backend, Points, check_range
 from stackel.complementarity import Rows
 from stackel.errors import Refusal
 from stackel.game import Game
+from stackel.response import Response
 from stackel.run import Point, Run, Status
+from stackel.solvers.closed_form_stack import iterate
 from stackel.structure import OwnStructure
 from stackel.systems import Alone, Joint
 
@@ -103,6 +105,17 @@ class ClosedForm(Backend):
         except _NotThisForm as reason:
             return [str(reason)]
         return []
+
+    def solve_stack(self, whole: Game, run: Run, start: Array, settled: Response) -> Points | None:
+        return iterate(
+            whole,
+            run,
+            start,
+            samples=SAMPLES,
+            exact=EXACT,
+            tolerance=self.leader_tolerance,
+            max_sweeps=self.max_sweeps,
+        )
 
     def solve(self, game: Game, run: Run) -> Point:
         try:

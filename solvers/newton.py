@@ -15,12 +15,13 @@ from typing import ClassVar
 import numpy as np
 
 from stackel import response
-from stackel.backend import Backend, check_range
+from stackel.backend import Backend, Points, check_range
 from stackel.game import Game
 from stackel.multistart import own_slopes
 from stackel.response import Response
 from stackel.run import Point, Run
 from stackel.solvers.leaders import Followers, find, multipliers
+from stackel.solvers.newton_stack import find as find_stack
 
 Array = np.ndarray
 
@@ -69,6 +70,17 @@ class Newton(Backend):
     def accepts(self, game: Game) -> list[str]:
         game.calculus  # noqa: B018 - raises a GameError if a formula does not differentiate
         return []
+
+    def solve_stack(self, whole: Game, run: Run, start: Array, settled: Response) -> Points:
+        return find_stack(
+            whole,
+            run,
+            start,
+            settled,
+            tolerance=self.leader_tolerance,
+            max_sweeps=self.max_sweeps,
+            points=self.points,
+        )
 
     def solve(self, game: Game, run: Run) -> Point:
         followers = _CoreFollowers(game, run.anticipation)

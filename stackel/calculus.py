@@ -24,7 +24,7 @@ import numpy as np
 from stackel.derivatives import directional, gradient
 from stackel.errors import GameError
 from stackel.expression import Expression, concat, lift, symbol
-from stackel.program import compile_program
+from stackel.program import at_elements, compile_program
 
 if TYPE_CHECKING:
     from stackel.game import Game
@@ -39,10 +39,33 @@ def _wide(array: Array, shape: tuple[int, ...]) -> Array:
     return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
+class _Compiled:
+    """A program, compiled on first use; a stack's elements take the whole stack's."""
+
+    def __init__(self, make: Callable[[Any], Program]) -> None:
+        self.make = make
+        self.name = make.__name__
+
+    def __get__(self, calculus: Calculus, owner: type | None = None) -> Program:
+        if calculus.whole is None:
+            program = self.make(calculus)
+        else:
+            program = at_elements(
+                getattr(calculus.whole, self.name), calculus.index, calculus.constants
+            )
+        calculus.__dict__[self.name] = program
+        return program
+
+
 class Calculus:
     """Values and derivatives of one game. Arrays take batch axes in front; see the module.
 
+    Of a stack (:mod:`stackel.stack`: many games of one shape as one, its data with a batch axis)
+    every array's last batch axis runs over the stack's elements.
+
     Attributes:
+        follower_bounds: the followers' bounds, with the stack's axis in front if it is one.
+        whole, index: of some elements of a stack, the whole stack's calculus and which elements.
         limit_names: name of each column of the own limits, (m,).
         shared_names: name of each entry of the shared limits, (k,).
         expressions: the traced formulas (for :mod:`stackel.structure`).
@@ -50,6 +73,10 @@ class Calculus:
 
     def __init__(self, game: Game) -> None:
         self.game = game
+        self.follower_bounds = game.follower_bounds
+        self.whole: Calculus | None = None
+        self.index = np.arange(0)
+        self.constants: dict[int, Any] = {}
         I, n = game.follower_shape
         self.Y = symbol("y", (I, n))
         self.R = symbol("rivals", (I, n))
@@ -68,6 +95,25 @@ class Calculus:
         self.shared_names = [n_ for n_, e in shared.items() for _ in range(e.shape[0] * e.shape[1])]
         self.leader_limit_names = [name for name, e in leader.items() for _ in range(e.shape[0])]
         self.m, self.k = len(self.limit_names), len(self.shared_names)
+
+    @property
+    def stacked(self) -> bool:
+        """Whether this is the calculus of a stack."""
+        return self.follower_bounds[0].ndim > 2
+
+    def at(self, index: Array) -> Calculus:
+        """The calculus of some elements of a stack (repeated or not); any other game's own."""
+        if not self.stacked:
+            return self
+        whole = self.whole or self
+        whole._parts, whole.curved_limits  # noqa: B018 - found once, for all elements
+        out = object.__new__(Calculus)
+        out.__dict__.update({k: v for k, v in whole.__dict__.items() if not _is_program(k)})
+        low, high = self.follower_bounds
+        out.follower_bounds = low[index], high[index]
+        out.whole, out.constants = whole, {}
+        out.index = index if self.whole is None else self.index[index]
+        return out
 
     # -- tracing -------------------------------------------------------------------------------
 
@@ -143,19 +189,19 @@ class Calculus:
         moved = directional(outputs, dict.fromkeys(along, direction))
         return compile_program([*inputs, direction], moved)
 
-    @cached_property
+    @_Compiled
     def _values(self) -> Program:
         return self._compile(self._parts["values"])
 
-    @cached_property
+    @_Compiled
     def _own(self) -> Program:
         return self._compile(self._parts["values"][: 1 + bool(self.m)], [self.Y])
 
-    @cached_property
+    @_Compiled
     def _joint(self) -> Program:
         return self._compile(self._parts["values"], [self.Y, self.R])
 
-    @cached_property
+    @_Compiled
     def _by_leaders(self) -> Program:
         return self._compile(self._parts["values"], [self.X])
 
@@ -247,7 +293,7 @@ class Calculus:
             (out,) = self._transposed(*self._arguments(y, y, x, lam, mu), v)
         return np.broadcast_to(out, np.broadcast_shapes(out.shape, v.shape))
 
-    @cached_property
+    @_Compiled
     def _transposed(self) -> Program:
         v = symbol("v", self.Y.shape)
         product = (v * self._parts["field"]).sum(axis=(-1, -2), keepdims=True)
@@ -256,33 +302,33 @@ class Calculus:
 
     # -- payoffs -------------------------------------------------------------------------------
 
-    @cached_property
-    def _payoffs(self) -> tuple[Program, Program]:
-        y, r, x = self.Y, self.R, self.X
+    @_Compiled
+    def _follower_values(self) -> Program:
+        return compile_program([self.Y, self.R, self.X], [self.follower_payoff])
+
+    @_Compiled
+    def _leader_values(self) -> Program:
         limits = list(self.leader_limits.values())
-        return (
-            compile_program([y, r, x], [self.follower_payoff]),
-            compile_program([x, y], [self.leader_payoff, *limits]),
-        )
+        return compile_program([self.X, self.Y], [self.leader_payoff, *limits])
 
     def follower_payoffs(self, y: Array, r: Array, x: Array) -> Array:
         """(..., I)"""
         with np.errstate(all="ignore"):
-            (value,) = self._payoffs[0](y, r, x)
+            (value,) = self._follower_values(y, r, x)
         batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
         return _wide(value, (*batch, self.game.n_followers, 1))[..., 0]
 
     def leader_values(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Payoffs (..., J) and limits (..., m, J)."""
         with np.errstate(all="ignore"):
-            payoff, *limits = self._payoffs[1](x, y)
+            payoff, *limits = self._leader_values(x, y)
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
         J = self.game.n_leaders
         flat = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in limits]
         joined = np.concatenate(flat, axis=-2) if flat else np.zeros((*batch, 0, J))
         return _wide(payoff, (*batch, 1, J))[..., 0, :], joined
 
-    @cached_property
+    @_Compiled
     def _leader_slopes(self) -> Program:
         dx, dy = symbol("dx", self.X.shape), symbol("dy", self.Y.shape)
         outputs = [self.leader_payoff, *self.leader_limits.values()]
@@ -307,3 +353,7 @@ class Calculus:
     def zeros(self, batch: tuple[int, ...]) -> tuple[Array, Array]:
         """Multipliers of nothing: lam (*batch, I, m) and mu (*batch, k)."""
         return np.zeros((*batch, self.game.n_followers, self.m)), np.zeros((*batch, self.k))
+
+
+def _is_program(attribute: str) -> bool:
+    return isinstance(Calculus.__dict__.get(attribute), _Compiled)

@@ -14,14 +14,13 @@ from typing import Literal
 
 import numpy as np
 
-from stackel import response
+from stackel import measures, response
 from stackel.complementarity import FAR
-from stackel.deviations import Deviation, search_lines, search_range
+from stackel.deviations import Deviation, search_lines
 from stackel.existence import Uniqueness, uniqueness
 from stackel.game import Game
 from stackel.multistart import search_many
 from stackel.response import Anticipation, Response
-from stackel.systems import Joint, open_bounds
 
 Array = np.ndarray
 Verdict = Literal["certified", "local", "refuted"]
@@ -35,8 +34,12 @@ POINTS = 129
 ROUNDING = 1e-9
 """Payoffs below this share of what they are elsewhere are measured against that share."""
 
-SAMPLES = 64
-"""Trial actions of each follower where its problem is not proved concave."""
+NOT_PROVED = (
+    "followers' problems are not proved concave: their best replies come from optimality "
+    f"conditions, compared with {measures.SAMPLES} sampled actions each"
+)
+
+NO_BOUNDS = "leaders' actions are unbounded: searched ten times as far as the point"
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def certify(
     follower, exact = _follower_side(game, x, y, now_f, notes)
     settled = response.settle(game, x, _as_response(game, y, follower["lam"]))
     leader, search = _leader_side(game, x, y, settled, anticipation, points, notes)
-    violations, violation = _violations(game, x, y)
+    broken, relative = measures.violations(game, x, y)
+    violations, violation = {k: float(v) for k, v in broken.items()}, float(relative)
     far = float(np.abs(y).max())
     if not settled.converged and far > FAR * (1.0 + np.abs(response.first_guess(game)).max()):
         # Payoffs out there are no scale to measure gaps by.
@@ -155,9 +159,9 @@ def certify(
         notes.append("the followers do not settle: their actions run away")
     now_l = game.calculus.leader_values(x, y)[0]
 
-    typical_l, typical_f = _typical(game, x, y)
-    scale_f = _scale(now_f, now_f + follower["gaps"], ROUNDING * typical_f)
-    scale_l = _scale(now_l, leader["reached"], ROUNDING * typical_l)
+    typical_l, typical_f = (ROUNDING * t.ravel() for t in measures.typical(game, x, y))
+    scale_f = float(measures.scale(now_f, now_f + follower["gaps"], typical_f))
+    scale_l = float(measures.scale(now_l, leader["reached"], typical_l))
     worst = [
         (leader["gaps"].max() / scale_l, "leader", int(leader["gaps"].argmax())),
         (follower["gaps"].max() / scale_f, "follower", int(follower["gaps"].argmax())),
@@ -179,7 +183,7 @@ def certify(
         verdict: Verdict = "refuted"
     else:
         verdict = "certified" if search["global"] else "local"
-    losers = _losers(now_l, now_f, scale_l, scale_f, tolerance)
+    losers = losing(now_l, now_f, scale_l, scale_f, tolerance)
     return Certificate(
         verdict=verdict,
         follower_gaps=follower["gaps"],
@@ -203,21 +207,6 @@ def certify(
     )
 
 
-def _scale(*payoffs: Array) -> float:
-    finite = [np.abs(p[np.isfinite(p)]).max(initial=0.0) for p in payoffs]
-    return float(max(finite)) or 1.0
-
-
-def _typical(game: Game, x: Array, y: Array) -> tuple[Array, Array]:
-    """Payoffs of the leaders and the followers elsewhere: where they are nearly 0 at the point
-    itself, what counts as rounding can only be told from these."""
-    low, high = search_range(game, x)
-    at = np.stack([low, (low + high) / 2, high])
-    guess = response.inside(game, response.first_guess(game), at)
-    leaders = game.calculus.leader_values(at, y)[0]
-    return leaders, game.calculus.follower_payoffs(guess, guess, at)
-
-
 def _as_response(game: Game, y: Array, lam: Array | None = None) -> Response:
     none, mu = game.calculus.zeros(())
     lam = none if lam is None else lam
@@ -234,73 +223,20 @@ def _follower_side(
     hint = np.where(np.abs(near) < 1e-6, 1e-6, 0.0)  # which limits seem to bind
     best = response.reply(game, x, y, _as_response(game, y, hint))
     reached = game.calculus.follower_payoffs(best.y, y, x)
-    exact, modulus = game.calculus.structure.concavity(y, x)
-    exact = (exact and not game.calculus.k) or (exact and _affine_shared(game))
-    slack = _slack(game, x, y, best, modulus) if exact else np.zeros(len(now))
+    proved, modulus = game.calculus.structure.concavity(y, x)
+    exact = proved and (not game.calculus.k or measures.affine_shared(game))
+    slack = measures.slack(game, x, y, best, modulus) if exact else np.zeros(len(now))
     action = best.y
     if not best.converged.all():
         missing = np.flatnonzero(~best.converged)
         notes.append(f"best replies of {len(missing)} followers not solved, e.g. of {missing[0]}")
         reached, exact = np.where(best.converged, reached, now), False
     if not exact:
-        action, reached = _sample(game, x, y, action, reached)
-        notes.append(
-            "followers' problems are not proved concave: their best replies come from optimality "
-            f"conditions, compared with {SAMPLES} sampled actions each"
-        )
+        action, reached = measures.sampled(game, x, y, action, reached)
+        notes.append(NOT_PROVED)
     gaps = np.maximum(reached - now, 0.0) + slack
     gaps = np.where(np.isfinite(now), gaps, np.inf)
     return {"gaps": gaps, "action": action, "lam": best.lam[:, : game.calculus.m]}, exact
-
-
-def _affine_shared(game: Game) -> bool:
-    from stackel.structure import degree
-
-    limits = game.calculus.shared_limits.values()
-    return all(degree(e, game.calculus.Y) <= 1 for e in limits)
-
-
-def _slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Array:
-    """A bound on how much better than the computed reply any reply could be.
-
-    For a payoff strongly concave with modulus m, a Lagrangian gradient g and multipliers lam leave
-    at most the largest g s - m |s|^2 / 2 over steps s within the bounds, and lam |c|. Zero where
-    there is no modulus.
-    """
-    calculus = game.calculus
-    if calculus.k:
-        return np.zeros(len(y))
-    lam, mu = np.maximum(best.lam, 0.0), np.zeros(0)
-    field_, own, _ = calculus.system(best.y, y, x, lam, mu)
-    low, high = game.follower_bounds
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The most of -field @ step - modulus |step|^2 / 2 over steps that stay within the bounds.
-        m = modulus[:, None]
-        step = np.clip(best.y - field_ / m, low, high) - best.y
-        bound = (-field_ * step - m / 2 * step**2).sum(-1)
-    complementary = (lam * np.maximum(-own, 0.0)).sum(-1) if calculus.m else 0.0
-    return np.where(modulus > 0, bound + complementary, 0.0)
-
-
-def _sample(game: Game, x: Array, y: Array, action: Array, reached: Array) -> tuple[Array, Array]:
-    """Improve replies by trial actions; row i of a payoff needs row i of the action only."""
-    rng = np.random.default_rng(0)
-    low, high = game.follower_bounds
-    wide = 10.0 * (np.abs(y) + 1.0)
-    low = np.where(np.isfinite(low), low, y - wide)
-    high = np.where(np.isfinite(high), high, y + wide)
-    for _ in range(SAMPLES):
-        trial = low + (high - low) * rng.random(y.shape)
-        payoff = game.calculus.follower_payoffs(trial, y, x)
-        lam, mu = game.calculus.zeros(())
-        own = game.calculus.system(trial, y, x, lam, mu)[1]
-        good = np.isfinite(payoff) & (own <= 0).all(-1)
-        if game.calculus.k:
-            good &= False
-        better = good & (payoff > reached)
-        action = np.where(better[:, None], trial, action)
-        reached = np.where(better, payoff, reached)
-    return action, reached
 
 
 def _leader_side(
@@ -332,7 +268,7 @@ def _leader_side(
         notes.append(f"{found.unsettled} of {found.tried} leader deviations could not be settled")
     finite = all(np.isfinite(b).all() for b in game.leader_bounds)
     if not finite:
-        notes.append("leaders' actions are unbounded: searched ten times as far as the point")
+        notes.append(NO_BOUNDS)
     if not one:
         notes.append("leaders have several decisions each: their gap is a multi-start estimate")
     gaps = np.maximum(found.payoff - base, 0.0)
@@ -346,46 +282,10 @@ def _leader_side(
     return side, search
 
 
-def _violations(game: Game, x: Array, y: Array) -> tuple[dict[str, float], float]:
-    """Raw violations by name, and the largest as a relative distance to feasibility."""
-    calculus = game.calculus
-    out: dict[str, float] = {}
-    relative = 0.0
-    for action, value, (low, high) in (
-        (game.leader_action.name, x, game.leader_bounds),
-        (game.follower_action.name, y, game.follower_bounds),
-    ):
-        raw = float(np.maximum(np.maximum(low - value, value - high), 0.0).max())
-        out[action] = raw
-        relative = max(relative, raw / (1.0 + float(np.abs(value).max())))
-    lam, mu = calculus.zeros((1,))
-    batch = y[None], x[None]
-    system = Joint(calculus, batch[1], open_bounds(calculus, x, y))
-    flat_y, flat_lam = system.flat(batch[0], lam, mu)
-    with np.errstate(all="ignore"):
-        _, c = system.values(flat_y, flat_lam)
-        _, s, w = system.scales(flat_y, flat_lam)
-    own = c[0, : game.n_followers * calculus.m].reshape(game.n_followers, calculus.m)
-    for name, raw_column in zip(calculus.limit_names, own.T, strict=True):
-        out[name] = max(out.get(name, 0.0), float(np.maximum(raw_column, 0.0).max()))
-    shared = c[0, game.n_followers * calculus.m :]
-    for name, value in zip(calculus.shared_names, shared, strict=True):
-        out[name] = max(out.get(name, 0.0), float(max(value, 0.0)))
-    if c.size:
-        distance = (np.maximum(c, 0.0) / s * w)[0]  # how far y must move to mend the limit
-        distance = np.where(np.isfinite(c[0]), distance, np.inf)
-        relative = max(relative, float(distance.max()) / (1.0 + float(np.abs(y).max())))
-    leader = calculus.leader_values(x, y)[1]
-    for name, row in zip(calculus.leader_limit_names, leader, strict=True):
-        raw = float(np.maximum(row, 0.0).max())
-        out[name] = max(out.get(name, 0.0), raw)
-        relative = max(relative, raw / (1.0 + float(np.abs(row).max())))
-    return out, relative
-
-
-def _losers(
+def losing(
     leaders: Array, followers: Array, scale_l: float, scale_f: float, tolerance: float
 ) -> tuple[tuple[str, int], ...]:
+    """Who has less than nothing, from payoffs (J,) and (I,)."""
     out = [("leader", int(j)) for j in np.flatnonzero(leaders < -tolerance * scale_l)]
     out += [("follower", int(i)) for i in np.flatnonzero(followers < -tolerance * scale_f)]
     return tuple(out)

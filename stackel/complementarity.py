@@ -157,7 +157,7 @@ def solve(
     max_iterations: int = 60,
     patience: int = 10,
     smooth: bool = False,
-    usual: float | None = None,
+    usual: float | Array | None = None,
 ) -> Solution:
     """Newton's method from a start, for every group of every batch element.
 
@@ -169,12 +169,14 @@ def solve(
         max_iterations: most Newton steps.
         patience: Newton steps without a new best residual after which to give up.
         smooth: try elements that fail once more with smoothed kinks.
-        usual: the size that y usually has (default the start's): residuals are measured relative
-            to y only up to a large multiple of it.
+        usual: the size that y usually has (default the start's), one for all or one for each
+            batch element: residuals are measured relative to y only up to a large multiple of it.
     """
     # An iterate that runs away must not bring its own yardstick along.
     size = np.abs(y).max(initial=0.0) if usual is None else usual
-    reach = FAR * (1.0 + float(size))
+    reach: float | Array = FAR * (1.0 + size)
+    if not isinstance(reach, float):
+        reach = reach.reshape(-1, *(1,) * (y.ndim - 2))
     out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, 0.0, reach)
     failed = np.flatnonzero(~out.converged.reshape(len(out.y), -1).all(-1))
     if not smooth or not len(failed):
@@ -185,7 +187,7 @@ def solve(
     for tau in (*SMOOTHING, 0.0):
         goal = tolerance if tau == 0 else 0.1 * tau
         retry = _iterate(
-            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size, reach
+            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size, _at(reach, failed)
         )
     better = retry.residual < out.residual[failed]
     for name in ("y", "lam"):
@@ -205,7 +207,7 @@ def _iterate(
     max_iterations: int,
     patience: int,
     tau: float,
-    reach: float,
+    reach: float | Array,
 ) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
     groups = y.shape[:-1]
@@ -216,12 +218,12 @@ def _iterate(
     iteration = 0
     with np.errstate(all="ignore"):
         for iteration in range(max_iterations + 1):
-            part = system.at(live)
+            part = system if len(live) == groups[0] else system.at(live)
             yl, ll = y[live], lam[live]
             scales, values = part.scales(yl, ll), part.values(yl, ll)
             state = _residuals(yl, ll, values, scales, (part.low, part.high), tau)
             largest = state[2]
-            aim = 1.0 + np.minimum(np.abs(yl).max(-1, initial=0.0), reach)
+            aim = 1.0 + np.minimum(np.abs(yl).max(-1, initial=0.0), _at(reach, live))
             open_groups = ~(largest <= tolerance * aim)
             residual[live] = largest
             gained = _worst(largest) < 0.9 * best[live]
@@ -241,6 +243,10 @@ def _iterate(
             y[live], lam[live] = _newton_step(part, yl, ll, values, scales, state, open_groups, tau)
     aim = 1.0 + np.minimum(np.abs(y).max(-1, initial=0.0), reach)
     return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
+
+
+def _at(reach: float | Array, batch: Array) -> float | Array:
+    return reach if isinstance(reach, float) else reach[batch]
 
 
 def _worst(values: Array) -> Array:
@@ -280,6 +286,7 @@ def _newton_step(
     step = np.where(moving, np.minimum(1.0, room.min(-1, initial=np.inf)), 0.0)
     best_y, best_lam = y.copy(), lam.copy()
     pending = moving.copy()
+    live: Array | slice = slice(None)  # batch elements that are still looked at
     for halving in range(HALVINGS):
         trial_y = np.clip(y + step[..., None] * dy, system.low, system.high)
         trial_lam = lam + step[..., None] * dlam
@@ -290,14 +297,20 @@ def _newton_step(
         if halving == HALVINGS - 1:
             good |= np.isfinite(squared)
         accept = (pending & good)[..., None]
-        best_y, best_lam = (
-            np.where(accept, trial_y, best_y),
-            np.where(accept, trial_lam, best_lam),
-        )
+        best_y[live] = np.where(accept, trial_y, best_y[live])
+        best_lam[live] = np.where(accept, trial_lam, best_lam[live])
         pending &= ~good
         if not pending.any():
             break
         step = np.where(pending, step / 2, step)
+        short = np.flatnonzero(pending.reshape(len(pending), -1).any(-1))
+        if 2 * len(short) <= len(pending):  # the others are done: their values are not needed
+            live = short if isinstance(live, slice) else live[short]
+            system, y, lam = system.at(short), y[short], lam[short]
+            dy, dlam = dy[short], dlam[short]
+            step, merit, pending = step[short], merit[short], pending[short]
+            scales = (scales[0][short], scales[1][short], scales[2][short])
+            bounds = (system.low, system.high)
     return best_y, best_lam
 
 

@@ -6,9 +6,10 @@ followers, or a backend's) does so at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from stackel.game import Game
 
 Array = np.ndarray
 
-Oracle = Callable[[Array], tuple[Array, Array]]
-"""Leader actions (B, d, J) to follower actions (B, I, n) and which of them are good (B,)."""
+Oracle = Callable[..., tuple[Array, Array]]
+"""Leader actions (B, d, J) to follower actions (B, I, n) and which of them are good (B,). For a
+stack it is also given which of its games each profile is of (B,)."""
 
 FEASIBLE = 1e-9
 """A leader limit counts as met up to this."""
@@ -54,17 +56,17 @@ class Search:
     """The best that each leader found, the others held.
 
     Attributes:
-        action: the best decision (d, J).
-        payoff: its payoff (J,); minus infinity where no trial was feasible.
-        resolution: spacing of the first grid, (J,), in the units of the decision.
-        tried: trial actions, all leaders together.
-        unsettled: how many of them the followers could not be settled at.
+        action: the best decision (..., d, J).
+        payoff: its payoff (..., J); minus infinity where no trial was feasible.
+        resolution: spacing of the first grid, (..., J), in the units of the decision.
+        tried: trial actions, all leaders together; of a stack, each game's.
+        unsettled: how many of them the followers could not be settled at; of a stack, in all.
     """
 
     action: Array
     payoff: Array
     resolution: Array
-    tried: int
+    tried: Any
     unsettled: int
 
 
@@ -75,25 +77,35 @@ def search_range(game: Game, x: Array) -> tuple[Array, Array]:
     return np.where(np.isfinite(low), low, x - reach), np.where(np.isfinite(high), high, x + reach)
 
 
-def payoffs_alone(game: Game, trials: Array, leader: Array, oracle: Oracle) -> tuple[Array, Array]:
+def payoffs_alone(
+    game: Game, trials: Array, leader: Array, oracle: Oracle, element: Array | None = None
+) -> tuple[Array, Array]:
     """Payoffs (B,) of the leaders that moved, at profiles (B, d, J); infeasible ones -inf.
 
     Args:
-        game: the market.
+        game: the market, or a stack.
         trials: leader profiles.
         leader: which leader moved in each of them (B,).
         oracle: the followers.
+        element: of a stack, which of its games each profile is of (B,).
     """
-    most = max(1, 2_000_000 // game.follower_bounds[0].size)  # the payoffs are all that is kept
+    most = max(1, 2_000_000 // math.prod(game.follower_shape))  # the payoffs are all that is kept
     if len(trials) > most:
         parts = [
-            payoffs_alone(game, trials[k : k + most], leader[k : k + most], oracle)
+            payoffs_alone(
+                game,
+                trials[k : k + most],
+                leader[k : k + most],
+                oracle,
+                None if element is None else element[k : k + most],
+            )
             for k in range(0, len(trials), most)
         ]
         payoffs, goods = zip(*parts, strict=True)
         return np.concatenate(payoffs), np.concatenate(goods)
-    y, good = oracle(trials)
-    value, limits = game.calculus.leader_values(trials, y)
+    y, good = oracle(trials) if element is None else oracle(trials, element)
+    calculus = game.calculus if element is None else game.calculus.at(element)
+    value, limits = calculus.leader_values(trials, y)
     rows = np.arange(len(trials))
     payoff = value[rows, leader]
     met = (limits[rows, :, leader] <= FEASIBLE).all(-1) if limits.shape[-2] else True
@@ -114,8 +126,8 @@ def search_lines(
     """Each leader's best value of one decision, searched globally: a grid, then its best peaks.
 
     Args:
-        game: the market.
-        x: the profile to deviate from (d, J).
+        game: the market, or a stack.
+        x: the profile to deviate from (d, J), of a stack (B, d, J).
         oracle: the followers' answers.
         points: size of the first grid, ends included.
         rounds: refinements; each divides the spacing by 8.
@@ -125,64 +137,76 @@ def search_lines(
     """
     own = np.arange(game.n_leaders) if leaders is None else leaders
     J = len(own)
-    low, high = (b[decision, own] for b in search_range(game, x))
-    grid = low + (high - low) * np.linspace(0.0, 1.0, points)[:, None]  # (points, J)
-    grid = np.sort(np.concatenate([grid, x[decision, own][None]]), axis=0)
-    values, bad = _evaluate(game, x, grid, oracle, decision, own)
-    tried, unsettled = values.size, bad
+    low, high = (b[..., decision, own] for b in search_range(game, x))  # (..., J)
+    batch = low.shape[:-1]
+    grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, *(1,) * low.ndim)
+    grid = np.sort(np.concatenate([grid, x[..., decision, own][None]]), axis=0)
+    values, bad = _evaluate(game, x, grid, oracle, decision, own)  # (points, ..., J)
+    unsettled = bad
     best = values.argmax(0)
-    columns = np.arange(J)
-    action, payoff = grid[best, columns], values[best, columns]
-    centres = _peaks(values, peaks)  # (peaks, J) indices
+    action, payoff = _take(grid, best), _take(values, best)
+    centres = _peaks(values, peaks)  # (peaks, ..., J) indices
     left = np.take_along_axis(grid, np.maximum(centres - 1, 0), 0)
     right = np.take_along_axis(grid, np.minimum(centres + 1, len(grid) - 1), 0)
-    inner = np.linspace(0.0, 1.0, 17)[:, None, None]
+    inner = np.linspace(0.0, 1.0, 17).reshape(-1, *(1,) * left.ndim)
     for _ in range(rounds):
-        fine = left + (right - left) * inner  # (17, peaks, J)
-        values, bad = _evaluate(game, x, fine.reshape(-1, J), oracle, decision, own)
-        tried, unsettled = tried + values.size, unsettled + bad
+        fine = left + (right - left) * inner  # (17, peaks, ..., J)
+        values, bad = _evaluate(game, x, fine.reshape(-1, *batch, J), oracle, decision, own)
+        unsettled += bad
         values = values.reshape(fine.shape)
         top = values.argmax(0)
-        at = np.take_along_axis(fine, top[None], 0)[0]
-        reached = np.take_along_axis(values, top[None], 0)[0]
+        at, reached = _take(fine, top), _take(values, top)
         spacing = (right - left) / 16
         left, right = np.maximum(at - spacing, left), np.minimum(at + spacing, right)
         which = reached.argmax(0)
-        better = reached[which, columns] > payoff
-        action = np.where(better, at[which, columns], action)
-        payoff = np.where(better, reached[which, columns], payoff)
+        better = _take(reached, which) > payoff
+        action = np.where(better, _take(at, which), action)
+        payoff = np.where(better, _take(reached, which), payoff)
         # After the first look only the best peak is worth more.
-        left, right = left[which, columns][None], right[which, columns][None]
+        left, right = _take(left, which)[None], _take(right, which)[None]
     moved = np.array(x, dtype=float)
-    moved[decision, own] = action
-    reached_all = np.full(game.n_leaders, -np.inf)
-    reached_all[own] = payoff
-    spacing_all = np.zeros(game.n_leaders)
-    spacing_all[own] = (high - low) / (points - 1)
-    return Search(moved, reached_all, spacing_all, tried, unsettled)
+    moved[..., decision, own] = action
+    reached_all = np.full((*batch, game.n_leaders), -np.inf)
+    reached_all[..., own] = payoff
+    spacing_all = np.zeros((*batch, game.n_leaders))
+    spacing_all[..., own] = (high - low) / (points - 1)
+    # A stack's games have as many peaks refined as the one with most; only their own count.
+    refined = (centres[1:] != centres[:1]).any(-1).sum(0) + rounds if rounds else np.zeros(batch)
+    tried = J * (len(grid) + len(inner) * refined)
+    return Search(moved, reached_all, spacing_all, tried if batch else int(tried), unsettled)
+
+
+def _take(values: Array, which: Array) -> Array:
+    """Entries along the first axis; several times as fast as np.take_along_axis."""
+    flat = values.reshape(len(values), -1)
+    return flat[which.ravel(), np.arange(flat.shape[1])].reshape(which.shape)
 
 
 def _evaluate(
     game: Game, x: Array, trial: Array, oracle: Oracle, decision: int, own: Array
 ) -> tuple[Array, int]:
-    """Payoffs (T, len(own)) when leader own[j] alone moves its decision to trial[t, j]."""
-    T, J = trial.shape
-    profiles = np.broadcast_to(x, (T, J, *x.shape)).copy()
-    profiles[:, np.arange(J), decision, own] = trial
-    leader = np.broadcast_to(own, (T, J)).ravel()
-    payoff, good = payoffs_alone(game, profiles.reshape(-1, *x.shape), leader, oracle)
-    return payoff.reshape(T, J), int((~good).sum())
+    """Payoffs (T, ..., len(own)) when leader own[j] alone moves to trial[t, ..., j]."""
+    J, core = trial.shape[-1], x.shape[-2:]
+    profiles = np.broadcast_to(x[..., None, :, :], (*trial.shape, *core)).copy()
+    profiles[..., np.arange(J), decision, own] = trial
+    leader = np.broadcast_to(own, trial.shape).ravel()
+    element = None
+    if x.ndim > 2:
+        element = np.broadcast_to(np.arange(len(x))[:, None], trial.shape).ravel()
+    payoff, good = payoffs_alone(game, profiles.reshape(-1, *core), leader, oracle, element)
+    return payoff.reshape(trial.shape), int((~good).sum())
 
 
 def _peaks(values: Array, count: int) -> Array:
-    """Indices (<= count, J) of each column's highest local maxima, repeated where one has fewer."""
-    padded = np.pad(values, ((1, 1), (0, 0)), constant_values=-np.inf)
+    """Indices (<= count, ..., J) of each column's highest local maxima, repeated where one has
+    fewer."""
+    padded = np.pad(values, [(1, 1), *[(0, 0)] * (values.ndim - 1)], constant_values=-np.inf)
     peak = (values >= padded[:-2]) & (values >= padded[2:])
     ranked = np.where(peak, values, -np.inf)
     order = np.argsort(-ranked, axis=0, kind="stable")[:count]
     good = np.take_along_axis(ranked, order, 0) > -np.inf
     # Most payoffs have one peak: no trial is spent on what is not there.
-    used = np.array(good.any(1))
+    used = np.array(good.any(tuple(range(1, values.ndim))))
     used[0] = True
     return np.where(good, order, order[:1])[used]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -199,3 +200,23 @@ def compile_program(
     source = "\n".join([header, *lines, f"    return ({results},)"])
     exec(_code(source), namespace)
     return namespace["program"]
+
+
+def at_elements(
+    program: Callable[..., tuple[Any, ...]], index: Any, known: dict[int, Any]
+) -> Callable[..., tuple[Any, ...]]:
+    """A compiled program whose constants have a batch axis, at some elements of that axis.
+
+    Args:
+        program: what :func:`compile_program` returned.
+        index: the elements, in any order, repeated or not.
+        known: constants already taken at ``index``, by id; one game's programs share them.
+    """
+    assert isinstance(program, FunctionType)
+    namespace = dict(program.__globals__)
+    for name, value in program.__globals__.items():
+        if isinstance(value, np.ndarray) and value.ndim > 2:
+            if id(value) not in known:
+                known[id(value)] = value[index]
+            namespace[name] = known[id(value)]
+    return FunctionType(program.__code__, namespace)

@@ -6,6 +6,7 @@ The functions return *candidates with residuals*: who uses an answer looks at ``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -16,6 +17,7 @@ from stackel import complementarity
 from stackel.complementarity import Solution
 from stackel.errors import OptionError
 from stackel.game import Game
+from stackel.stack import EDGES, elements
 from stackel.systems import CHUNK, Alone, Joint, open_bounds
 
 Array = np.ndarray
@@ -88,15 +90,16 @@ def first_guess(game: Game) -> Array:
 
 def edges(game: Game, x: Array) -> tuple[Array, Array]:
     """Bounds where the formulas blow up; the same at every leader action, so found once."""
-    known = game.__dict__.get("_open_bounds")
+    known = game.__dict__.get(EDGES)
     if known is None:
-        known = open_bounds(game.calculus, x.reshape(-1, *x.shape[-2:])[0], first_guess(game))
-        game.__dict__["_open_bounds"] = known
+        profile = x if game.calculus.stacked else x.reshape(-1, *x.shape[-2:])[0]
+        known = open_bounds(game.calculus, profile, first_guess(game))
+        game.__dict__[EDGES] = known
     return known
 
 
-def _usual(game: Game) -> float:
-    return float(np.abs(first_guess(game)).max())
+def _usual(game: Game) -> Array:
+    return np.abs(first_guess(game)).max((-1, -2))
 
 
 def remember(game: Game, settled: Response) -> None:
@@ -135,20 +138,21 @@ def settle(
     x = np.asarray(x, dtype=float)
     batch = x.shape[:-2]
     flat = x.reshape(-1, *x.shape[-2:])
-    p = first_guess(game).size
+    p = math.prod(game.follower_shape)
     rows = max(1, CHUNK // max(p * p if p <= 300 else 20 * p, 1))
     if len(flat) > rows:
         parts = []
         for s in range(0, len(flat), rows):
             part = slice(s, s + rows)
             wide = None if start is None else _broadcast(start, (len(flat),))[part]
-            parts.append(settle(game, flat[part], wide, tolerance))
+            parts.append(settle(elements(game, part), flat[part], wide, tolerance))
         return _reshape(_join(parts), batch)
     system = Joint(game.calculus, flat, edges(game, flat))
     solution = _newton_joint(game, system, start, len(flat), tolerance)
     if start is not None and not solution.converged.all():
         again = np.flatnonzero(~solution.converged)
-        retry = _newton_joint(game, system.at(again), None, len(again), tolerance)
+        part_game = elements(game, again)
+        retry = _newton_joint(part_game, system.at(again), None, len(again), tolerance)
         better = retry.residual < solution.residual[again]
         for name in ("y", "lam", "residual", "converged"):
             getattr(solution, name)[again[better]] = getattr(retry, name)[better]

@@ -7,15 +7,16 @@ them here from the traced formula; the market's author never expands algebra by 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stackel.derivatives import directional, gradient
 from stackel.expression import Expression, binary, constant, expand, ordered, symbol
-from stackel.program import compile_program
+from stackel.program import at_elements, compile_program
 
 if TYPE_CHECKING:
     from stackel.calculus import Calculus
@@ -174,58 +175,64 @@ class OwnStructure:
             for e in (*calculus.own_limits.values(), *calculus.shared_limits.values())
         )
 
-    def concavity(self, rivals: Array, x: Array) -> tuple[bool, Array]:
+    def concavity(self, rivals: Array, x: Array, index: Array | None = None) -> tuple[Any, Array]:
         """Whether every follower's own problem is proved concave, and how strongly.
 
         A proof needs every term to be recognised: the quadratic part negative semidefinite, every
         atom's coefficient of the right sign, the limits convex by the same rules.
 
         Args:
-            rivals: everybody's actions (I, n).
-            x: leader actions (d, J).
+            rivals: everybody's actions (..., I, n).
+            x: leader actions (..., d, J).
+            index: of some elements of a stack, which; None for all.
 
         Returns:
-            the proof's success; and the modulus of strong concavity of each payoff's quadratic
-            part (I,), negative where that part alone is not concave.
+            the proof's success (...); and the modulus of strong concavity of each payoff's
+            quadratic part (..., I), negative where that part alone is not concave.
         """
-        proved, modulus = self._definite(self.payoff, -1, rivals, x)
+        at = (rivals, x, index)
+        proved, modulus = self._definite(self.payoff, -1, *at)
         for structure in self.limits.values():
-            proved &= self._definite(structure, +1, rivals, x)[0]
-        return proved, modulus
+            proved = proved & self._definite(structure, +1, *at)[0]
+        return proved if proved.ndim else bool(proved), modulus
 
     def _definite(
-        self, structure: Structure, sign: int, rivals: Array, x: Array
-    ) -> tuple[bool, Array]:
-        I = len(rivals)
-        proved = not structure.other
-        smallest = np.zeros(I)
+        self, structure: Structure, sign: int, rivals: Array, x: Array, index: Array | None
+    ) -> tuple[Any, Array]:
+        batch = rivals.shape[:-2]
+        proved = np.full(batch, not structure.other)
+        smallest = np.zeros(rivals.shape[:-1])
         if structure.polynomial is not None:
-            hessian = sign * self._hessian(structure.polynomial, rivals, x)
+            hessian = sign * self._hessian(structure.polynomial, rivals, x, index)
             smallest = np.linalg.eigvalsh((hessian + np.swapaxes(hessian, -1, -2)) / 2).min(-1)
-            size = np.abs(hessian).max(initial=0.0)
-            proved &= bool((smallest >= -1e-12 * size).all())
+            size = np.abs(hessian).max((-1, -2, -3), initial=0.0)
+            proved &= (smallest >= -1e-12 * size[..., None]).all(-1)
         for atom in structure.atoms:
-            value = self._evaluate(atom.coefficient, rivals, x)
-            right = value * atom.curvature * sign
-            proved &= atom.curvature != 0 and bool((right >= 0).all())
-        return bool(proved), smallest
+            value = self._program([self.calculus.R, self.calculus.X], atom.coefficient, index)
+            right = value(rivals, x)[0] * atom.curvature * sign
+            right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (*batch, 1, 1)))
+            proved &= (atom.curvature != 0) & (right >= 0).all((-1, -2))
+        return proved, smallest
 
-    def _evaluate(self, node: Expression, rivals: Array, x: Array) -> Array:
-        (value,) = compile_program([self.calculus.R, self.calculus.X], [node])(rivals, x)
-        return np.asarray(value)
+    def _program(
+        self, inputs: list[Expression], output: Expression, index: Array | None
+    ) -> Callable[..., tuple[Any, ...]]:
+        program = compile_program(inputs, [output])
+        return program if index is None else at_elements(program, index, {})
 
-    def _hessian(self, polynomial: Expression, rivals: Array, x: Array) -> Array:
-        """(I, n, n), of the sum of a row's entries."""
+    def _hessian(
+        self, polynomial: Expression, rivals: Array, x: Array, index: Array | None
+    ) -> Array:
+        """(..., I, n, n), of the sum of a row's entries."""
         own = self.calculus.Y
         n = own.shape[1]
         (slope,) = gradient(polynomial, own)
         direction = symbol("direction", own.shape)
         (moved,) = directional([slope], {own: direction})
         inputs = [own, self.calculus.R, self.calculus.X, direction]
-        (out,) = compile_program(inputs, [moved])(
-            np.zeros(own.shape), rivals, x, np.eye(n).reshape(n, 1, n)
-        )
-        return np.moveaxis(np.broadcast_to(out, (n, *own.shape)), 0, -1)
+        directions = np.eye(n).reshape(n, *(1,) * (rivals.ndim - 1), n)
+        (out,) = self._program(inputs, moved, index)(np.zeros(own.shape), rivals, x, directions)
+        return np.moveaxis(np.broadcast_to(out, (n, *rivals.shape)), 0, -1)
 
     @cached_property
     def constant_curvature(self) -> bool:

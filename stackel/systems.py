@@ -26,20 +26,30 @@ CHUNK = 4_000_000
 
 
 def open_bounds(calculus: Calculus, x: Array, start: Array) -> tuple[Array, Array]:
-    """Bounds at which a formula is not finite, as masks (I, n): actions must stay off them."""
-    game = calculus.game
+    """Bounds at which a formula is not finite, as masks (..., I, n): actions must stay off them."""
     lam, mu = calculus.zeros(())
     masks = []
-    for bound in game.follower_bounds:
-        mask = np.zeros(game.follower_shape, dtype=bool)
-        for column in range(game.follower_shape[1]):
+    for bound in calculus.follower_bounds:
+        mask = np.zeros(bound.shape, dtype=bool)
+        finite = np.isfinite(bound)
+        for column in range(bound.shape[-1]):
             y = np.array(start)
-            y[:, column] = np.where(np.isfinite(bound[:, column]), bound[:, column], y[:, column])
+            at_bound = finite[..., column]
+            y[..., column] = np.where(at_bound, bound[..., column], y[..., column])
             field, own, _ = calculus.system(y, start, x, lam, mu)
             blown = ~np.isfinite(field).all(-1) | ~np.isfinite(own).all(-1)
-            mask[:, column] = blown & np.isfinite(bound[:, column])
+            mask[..., column] = blown & at_bound
         masks.append(mask)
     return masks[0], masks[1]
+
+
+def edges_at(edges: tuple[Array, Array], batch: Array) -> tuple[Array, Array]:
+    """Masks of :func:`open_bounds` at some elements of a stack; any other game's as they are."""
+    return edges if edges[0].ndim == 2 else (edges[0][batch], edges[1][batch])
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
 
 
 def _scales(h: Array, C: Array) -> tuple[Array, Array]:
@@ -78,17 +88,16 @@ class Joint:
 
     def __init__(self, calculus: Calculus, x: Array, edges: tuple[Array, Array]) -> None:
         self.calculus, self.x, self.edges = calculus, x, edges
-        low, high = calculus.game.follower_bounds
-        self.low, self.high = low.ravel(), high.ravel()
-        self.open_low, self.open_high = edges[0].ravel(), edges[1].ravel()
+        self.low, self.high = (_flat(b) for b in calculus.follower_bounds)
+        self.open_low, self.open_high = (_flat(e) for e in edges)
         self.shape = calculus.game.follower_shape
-        self.p = low.size
+        self.p = self.low.shape[-1]
         self.q = self.shape[0] * calculus.m + calculus.k
         # Blocks at the last point asked for: scales and step ask at the same one.
         self._known: tuple[Array, Array, tuple[Array, Array, Array]] | None = None
 
     def at(self, batch: Array) -> Joint:
-        return Joint(self.calculus, self.x[batch], self.edges)
+        return Joint(self.calculus.at(batch), self.x[batch], edges_at(self.edges, batch))
 
     def unflat(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         """y (..., I, n), lam (..., I, m), mu (..., k)."""
@@ -254,11 +263,12 @@ class Alone:
         self, calculus: Calculus, x: Array, rivals: Array, edges: tuple[Array, Array]
     ) -> None:
         self.calculus, self.x, self.rivals, self.edges = calculus, x, rivals, edges
-        self.low, self.high = calculus.game.follower_bounds
+        self.low, self.high = calculus.follower_bounds
         self.open_low, self.open_high = edges
 
     def at(self, batch: Array) -> Alone:
-        return Alone(self.calculus, self.x[batch], self.rivals[batch], self.edges)
+        calculus, edges = self.calculus.at(batch), edges_at(self.edges, batch)
+        return Alone(calculus, self.x[batch], self.rivals[batch], edges)
 
     @cached_property
     def _no_mu(self) -> Array:
