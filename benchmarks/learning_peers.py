@@ -65,9 +65,7 @@ def benchmarl(
             from tensordict import TensorDict
 
             done = torch.full((*self.batch_size, 1), over)
-            out = TensorDict(
-                {"done": done, "terminated": done.clone()}, batch_size=self.batch_size
-            )
+            out = TensorDict({"done": done, "terminated": done.clone()}, batch_size=self.batch_size)
             for group, (players, _) in groups.items():
                 each = last[:, None].expand(-1, players, -1)
                 out[group] = TensorDict({"observation": each}, batch_size=each.shape[:2])

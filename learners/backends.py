@@ -48,28 +48,29 @@ class MALPPO(Backend):
     whatever its certificate says.
     """
 
-    episodes: int = 400  # how many to train for
+    episodes: int = 300  # how many to train for
     rounds: int = 25  # of an episode
-    markets: int = 32  # copies of the market, played side by side
+    markets: int = 64  # copies of the market, played side by side
     observe: Observe = "announced"  # followers see the round's leader actions; "history": past ones
     fading: float = 0.1  # past rounds are seen this much fainter: they are mostly others' noise
     window: int = 0  # rounds read anew before each action; 0: memory is carried through the episode
     update_every: int = 0  # rounds from one update to the next; 0: the whole episode
-    epochs: int = 4  # passes over the experience in an update
-    minibatches: int = 4  # parts that the market copies are dealt into in a pass
+    epochs: int = 2  # passes over the experience in an update
+    minibatches: int = 8  # parts that the market copies are dealt into in a pass
     gamma: float = 0.0  # discount of later rounds; 0, since a round changes nothing in the next
     trace: float = 0.95  # lambda of generalised advantage estimation
     clip: float = 0.2  # how far an update may move a probability ratio
     rate: float = 1e-3  # Adam's step of followers and critics
-    leader_rate: float = 0.1  # leaders' step, as a share of the followers'
+    leader_rate: float = 0.15  # leaders' step, as a share of the followers'
     final_rate: float = 0.03  # share of both steps that is left at the end
     head_start: float = 0.08  # share of the training in which only followers learn
     spread: float = 0.3  # standard deviation of actions, in half-widths of their range
-    final_spread: float = 0.08  # what is left of it in the end for followers,
-    final_leader_spread: float = 0.06  # and for leaders: followers must go on seeing prices move
+    final_spread: float = 0.05  # what is left of it in the end for followers,
+    final_leader_spread: float = 0.05  # and for leaders: followers must go on seeing prices move
     learn_spread: bool = False  # the spread is learned, and those above are a floor under it
-    anneal: float = 0.35  # share of the training in which the spread shrinks; in the rest, steps do
-    average: float = 0.15  # last share of the training whose actors are averaged for the answer
+    anneal: float = 0.5  # share of the training in which the spread shrinks
+    hold: float = 0.6  # share of the training after which the steps shrink
+    average: float = 0.2  # last share of the training whose actors are averaged for the answer
     value_weight: float = 0.5  # of the critics' loss
     entropy_weight: float = 0.0  # of a reward for spread, when it is learned
     gradient_clip: float = 0.5  # largest norm of one player's gradient
@@ -107,7 +108,7 @@ class MALPPO(Backend):
         )
         expected = f"at most markets = {self.markets}, since market copies are dealt into them"
         check_range("minibatches", self.minibatches, expected, self.minibatches <= self.markets)
-        for option in ("gamma", "trace", "head_start", "anneal", "average"):
+        for option in ("gamma", "trace", "head_start", "anneal", "hold", "average"):
             value = getattr(self, option)
             check_range(option, value, "a number from 0 to 1, below 1", 0 <= value < 1)
         expected = f"at least head_start = {self.head_start}"

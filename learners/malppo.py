@@ -296,7 +296,7 @@ class Training:
         """Play some rounds and learn from them."""
         s = self.settings
         wide = falling(done, s.head_start, s.anneal)
-        rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * falling(done, s.anneal, 1.0))
+        rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * falling(done, s.hold, 1.0))
         for side, last in (
             (self.leaders, s.final_leader_spread),
             (self.followers, s.final_spread),

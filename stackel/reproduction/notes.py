@@ -37,11 +37,26 @@ def fig3(found: Answers) -> list[str]:
 
 
 def fig4(found: Answers) -> list[str]:
-    equilibrium = found["learners"].attrs["equilibrium"]
+    data = found["learners"]
+    last = data["reward"].isel(iteration=-1)
+    mean, spread = last.mean("seed"), last.std("seed")
+    order = sorted(mean["algorithm"].values, key=lambda name: -float(mean.sel(algorithm=name)))
+    said = ", ".join(
+        f"{name} {float(mean.sel(algorithm=name)):.1f} ± {float(spread.sel(algorithm=name)):.1f}"
+        for name in order
+    )
     return _paragraphs(f"""
-        The reward adds up what all players gain; in the equilibrium that is {equilibrium:.4g}
-        (dashed). It is no measure of how close players are to an equilibrium: followers who buy at
-        random buy more than is good for them, and leaders who learn gain by it.
+        The reward adds up what all players gain; in the equilibrium that is
+        {data.attrs["equilibrium"]:.4g} (dashed). At the end of this run: {said} (spread over
+        {last.sizes["seed"]} seeds).
+
+        The paper's order, MALPPO first and the ablations behind, cannot hold for the total reward
+        of this market, whatever learns. Followers who buy at random do not answer prices: leaders
+        who learn against them ask the cap and earn twice the equilibrium's total (malppo-rf),
+        while the followers lose. And if everybody acts at random, prices and purchases are near
+        the equilibrium's on average, since that lies near the middle of both ranges. What does
+        hold is the order among those whose followers and leaders all learn, and that they end above
+        random leaders (malppo-rl).
 
         An iteration of ours is an update after an episode of many market copies side by side, so
         numbers of iterations are not comparable with the paper's.
