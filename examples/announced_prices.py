@@ -34,7 +34,7 @@ def prices(options: dict, episodes: int) -> np.ndarray:
 
 def main(picture: Path, full: bool) -> None:
     chosen = {k: v for k, v in SETTINGS.items() if full or "preset" not in v}
-    paths = {k: prices(v, 400 if full else 60) for k, v in chosen.items()}
+    paths = {k: prices(v, 300 if full else 40) for k, v in chosen.items()}
     curves = {
         name: xr.DataArray(
             path,

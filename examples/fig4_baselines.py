@@ -2,7 +2,7 @@
 
     python examples/fig4_baselines.py [--out DIR] [--full] [--no-learner]
 
-By default two seeds and a quarter of the training, ``--full`` trains five seeds to the end. The
+By default two seeds and a fifth of the training, ``--full`` trains five seeds to the end. The
 dashed line is the total reward in the equilibrium. Rewards add up what everybody gains; players who
 act at random can let others gain more than the equilibrium does.
 """
@@ -25,7 +25,7 @@ def rewards(algorithm, seeds, episodes):
 
 
 def run(full=False, learner=True):
-    seeds, episodes = (5, 400) if full else (2, 100)
+    seeds, episodes = (5, 300) if full else (2, 60)
     reward = xr.DataArray(
         np.array([rewards(name, seeds, episodes) for name in ALGORITHMS]),
         dims=("algorithm", "seed", "iteration"),

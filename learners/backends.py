@@ -56,7 +56,7 @@ class MALPPO(Backend):
     window: int = 0  # rounds read anew before each action; 0: memory is carried through the episode
     update_every: int = 0  # rounds from one update to the next; 0: the whole episode
     epochs: int = 2  # passes over the experience in an update
-    minibatches: int = 8  # parts that the market copies are dealt into in a pass
+    minibatches: int = 8  # parts, at most, that the market copies are dealt into in a pass
     gamma: float = 0.0  # discount of later rounds; 0, since a round changes nothing in the next
     trace: float = 0.95  # lambda of generalised advantage estimation
     clip: float = 0.2  # how far an update may move a probability ratio
@@ -106,8 +106,6 @@ class MALPPO(Backend):
             "0 while memory is carried through the episode (window = 0); set window = 3, say",
             bool(self.window) or every == self.rounds,
         )
-        expected = f"at most markets = {self.markets}, since market copies are dealt into them"
-        check_range("minibatches", self.minibatches, expected, self.minibatches <= self.markets)
         for option in ("gamma", "trace", "head_start", "anneal", "hold", "average"):
             value = getattr(self, option)
             check_range(option, value, "a number from 0 to 1, below 1", 0 <= value < 1)

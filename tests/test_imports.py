@@ -272,7 +272,8 @@ def test_every_package_is_installed_and_typed() -> None:
         s.name if s.path.name == "__init__.py" else s.name.rpartition(".")[0]: s.path.parent
         for s in LIBRARY.values()
     }
-    assert set(folders) | set(SCRIPTS) == listed, "list every package under [tool.setuptools] in pyproject.toml"
+    found = set(folders) | set(SCRIPTS)
+    assert found == listed, "list every package under [tool.setuptools] in pyproject.toml"
     typed, whole = FOLDERS | SCRIPTS, folders | SCRIPTS
     assert not [p for p, folder in typed.items() if not (folder / "py.typed").is_file()]
     assert not [p for p, folder in whole.items() if not (folder / "__init__.py").is_file()]

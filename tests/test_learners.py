@@ -461,7 +461,7 @@ def test_cuda_must_be_there() -> None:
         ("rate", 0.0),
         ("observe", "everything"),
         ("followers", "clever"),
-        ("minibatches", 5),
+        ("minibatches", 0),
         ("update_every", 4),
         ("update_every", 3),
         ("follower_high", [-1.0]),

@@ -15,7 +15,7 @@ from stackel.formulations.vehicular_twins import fig3
 
 pytest.importorskip("torch", reason='needs torch: pip install "stackel[learn]"')
 
-from stackel.learners import solve_seeds  # noqa: E402
+from stackel.learners import solve_seeds
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +56,10 @@ def test_duopoly_reaches_the_stackelberg_equilibrium() -> None:
 
 def test_blind_followers_end_at_the_simultaneous_equilibrium() -> None:
     """The negative control: without the announcement it is another game's equilibrium."""
-    for eq in train(Duopoly(), seeds=2, observe="history"):
+    for eq in train(Duopoly(), seeds=2, episodes=150, observe="history"):
         assert eq.leader_actions.item() == pytest.approx(1 / 3, rel=0.05)
         assert eq.follower_actions.item() == pytest.approx(1 / 3, rel=0.05)
-    for eq in train(pricing(), seeds=2, observe="history"):
+    for eq in train(pricing(), seeds=2, episodes=150, observe="history"):
         assert eq.leader_actions.item() > 3.0  # a > p: from here on there is no trade
         assert eq.follower_actions.item() < 0.01
 
