@@ -84,17 +84,16 @@ class Side:
         return torch.full_like(self.log_spread, self.floor, requires_grad=False)
 
     @torch.no_grad()
-    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+    def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
         if memory is None:  # a window: remembered anew from its first round
             out = self.actor.windows(seen, len(seen))[:, 0]
         else:
             out, memory = self.actor.step(seen[-1], memory)
         mean = bounded(out)
-        if not noise:
+        if noise is None:
             return mean, mean.new_zeros(mean.shape[:-1]), memory
         spread = self.spread
-        draw = torch.randn(mean.shape, generator=self.rng, device=self.rng.device)
-        action = mean + spread * draw
+        action = mean + spread * noise
         return action, log_density(action, mean, spread), memory
 
     # -- learning ------------------------------------------------------------------------------

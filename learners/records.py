@@ -136,8 +136,8 @@ def slopes(table: Table, followers: Policy, means: Sequence[Tensor]) -> np.ndarr
     memory = followers.begin(len(seen))
     usual = base.expand(2, len(seen), -1)  # rounds of the mean play, to be remembered
     for t in range(2):
-        _, _, memory = followers.act(usual[: t + 1], memory, False)
-    answers, _, _ = followers.act(torch.cat([usual, seen[None]]), memory, False)
+        _, _, memory = followers.act(usual[: t + 1], memory, None)
+    answers, _, _ = followers.act(torch.cat([usual, seen[None]]), memory, None)
     m = table.market
     width = torch.as_tensor(m.follower_high - m.follower_low, device=table.device) / 2.0
     total = (answers.clamp(-1.0, 1.0) * width[:, None]).sum(dim=(0, 2)).cpu().double().numpy()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stackel.learners.market import Market
+from stackel.learners.noise import Mirrored
 from stackel.learners.rounds import Observe
 
 
@@ -25,7 +26,7 @@ class Policy(Protocol):
     def begin(self, batch: int) -> Any:
         """The memory before anything was seen."""
 
-    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+    def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
         """Scaled actions (players, batch, decisions), their log-probabilities (players, batch),
         and the memory after them, for what is seen: (window, batch, features)."""
 
@@ -82,6 +83,7 @@ class Table:
         self._x = int(np.prod(game.leader_shape))
         self._y = int(np.prod(game.follower_shape))
         self.features = (self._x + self._y, self._x * (1 + self.announced) + self._y)
+        self._mirrored = Mirrored(self._x + self._y, copies, rng)
         self.memories: list[Any] = []
         self.last = torch.empty(0)
         self.past: list[Tensor] = []
@@ -114,10 +116,13 @@ class Table:
         logs: tuple[list[Tensor], list[Tensor]] = ([], [])
         for _ in range(rounds):
             public: list[Tensor] = []
+            draws = self._noise() if noise else (None, None)
             for side, policy in enumerate(sides):
                 seen[side].append(self._features(side, public))
                 recent = torch.stack(seen[side][-self.window :])
-                action, log, self.memories[side] = policy.act(recent, self.memories[side], noise)
+                action, log, self.memories[side] = policy.act(
+                    recent, self.memories[side], draws[side]
+                )
                 acts[side].append(action)
                 logs[side].append(log)
                 public.append(self._public(action, side))
@@ -137,6 +142,13 @@ class Table:
     def _features(self, side: int, public: list[Tensor]) -> Tensor:
         """What a side sees: the last round, and what was announced in this one."""
         return torch.cat([public[0], self.last], dim=1) if side and self.announced else self.last
+
+    def _noise(self) -> tuple[Tensor, Tensor]:
+        """Normal noise for leaders and followers, each (players, B, decisions)."""
+        drawn = self._mirrored.draw()
+        (d, J), (I, n) = self.market.game.leader_shape, self.market.game.follower_shape
+        leading, following = drawn[: self._x], drawn[self._x :]
+        return leading.view(J, d, -1).transpose(1, 2), following.view(I, n, -1).transpose(1, 2)
 
     def _public(self, action: Tensor, side: int) -> Tensor:
         """A side's clipped actions (B, entries) in the order of the game's arrays."""

@@ -43,11 +43,11 @@ class RandomSide(_Scripted):
     def __init__(self, players: int, decisions: int, rng: torch.Generator) -> None:
         self.shape, self.rng = (players, decisions), rng
 
-    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+    def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
         players, decisions = self.shape
         size = (players, seen.shape[1], decisions)
         u = torch.full(size, 0.5, device=seen.device)
-        if noise:
+        if noise is not None:
             u = torch.rand(size, generator=self.rng, device=seen.device)
         return 2.0 * u - 1.0, seen.new_zeros(size[:2]), memory
 
@@ -63,7 +63,7 @@ class BestSide(_Scripted):
         self.table = table
         self._last: Response | None = None
 
-    def act(self, seen: Tensor, memory: Any, noise: bool) -> tuple[Tensor, Tensor, Any]:
+    def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
         x = self.table.announced_units(seen[-1])
         start = self._last if self._last is not None and len(self._last.y) == len(x) else None
         self._last = settle(self.table.market.game, x, start)

@@ -30,6 +30,7 @@ from stackel.learners.backends import MALPPO, PAPER  # noqa: E402
 from stackel.learners.malppo import Side, Training, bounded, log_density  # noqa: E402
 from stackel.learners.market import Market  # noqa: E402
 from stackel.learners.networks import Networks, clip_gradients  # noqa: E402
+from stackel.learners.noise import Mirrored  # noqa: E402
 from stackel.run import Run  # noqa: E402
 
 QUICK: dict[str, Any] = {
@@ -204,6 +205,23 @@ def test_log_density_is_the_gaussian_of_the_unclipped_action() -> None:
     torch.testing.assert_close(
         log_density(action, mean, spread) - constant, normal.log_prob(action).sum(-1)
     )
+
+
+@pytest.mark.parametrize(("decisions", "copies"), [(8, 64), (8, 16), (3, 1), (20, 8), (5, 12)])
+def test_noise_is_normal_and_mirrored(decisions: int, copies: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    mirrored = Mirrored(decisions, copies, rng)
+    draws = torch.stack([mirrored.draw() for _ in range(4000)]).numpy()
+    assert draws.shape == (4000, decisions, copies)
+    some = draws[:, :, -1]
+    np.testing.assert_allclose(some.mean(axis=0), 0.0, atol=0.08)
+    np.testing.assert_allclose(some.var(axis=0), 1.0, atol=0.12)
+    np.testing.assert_allclose((some**4).mean(axis=0), 3.0, atol=0.7)  # the normal's
+    np.testing.assert_allclose(np.corrcoef(some.T) - np.eye(decisions), 0.0, atol=0.08)
+    if copies & (copies - 1) == 0 and decisions < copies:
+        signs = np.sign(draws[0])
+        np.testing.assert_allclose(signs @ signs.T, copies * np.eye(decisions))
+        np.testing.assert_allclose(signs.sum(axis=1), 0.0)
 
 
 def test_means_can_reach_corners() -> None:
