@@ -61,7 +61,7 @@ class MALPPO(Backend):
     trace: float = 0.95  # lambda of generalised advantage estimation
     clip: float = 0.2  # how far an update may move a probability ratio
     rate: float = 1e-3  # Adam's step of followers and critics
-    leader_rate: float = 0.15  # leaders' step, as a share of the followers'
+    leader_rate: float = 0.3  # leaders' step, as a share of the followers'
     final_rate: float = 0.03  # share of both steps that is left at the end
     head_start: float = 0.08  # share of the training in which only followers learn
     spread: float = 0.3  # standard deviation of actions, in half-widths of their range
@@ -70,7 +70,7 @@ class MALPPO(Backend):
     learn_spread: bool = False  # the spread is learned, and those above are a floor under it
     anneal: float = 0.5  # share of the training in which the spread shrinks
     hold: float = 0.6  # share of the training after which the steps shrink
-    average: float = 0.2  # last share of the training whose actors are averaged for the answer
+    average: float = 0.1  # last share of the training whose actors are averaged for the answer
     value_weight: float = 0.5  # of the critics' loss
     entropy_weight: float = 0.0  # of a reward for spread, when it is learned
     gradient_clip: float = 0.5  # largest norm of one player's gradient

@@ -7,7 +7,7 @@ Algorithm 2 of the vehicular-twins paper, with what it takes to reach the equili
   the Stackelberg one. If followers see past rounds only (``observe="history"``, as printed), a
   round is a simultaneous game: each leader climbs its own partial derivative, and prices end at
   the cap.
-- *Slow leaders.* Leaders learn ten times slower, so that the followers' answers are near their
+- *Slow leaders.* Leaders learn several times slower, so that the followers' answers are near their
   best replies all along (a two-timescale scheme: Fiez, Chasnov and Ratliff, ICML 2020).
 - *A floor under the leaders' exploration.* The reaction that a leader anticipates is learned from
   how the followers answer to prices around its own; if the leader stops moving, they forget.
