@@ -19,7 +19,7 @@ from stackel.formulations.vehicular_twins import fig3
 SETTINGS = {
     "announced prices": {"observe": "announced"},
     "past prices": {"observe": "history"},
-    "the paper's settings": {"preset": "paper"},
+    "the paper's settings": {"preset": "paper", "episodes": 400},
 }
 
 
@@ -34,7 +34,7 @@ def prices(options: dict, episodes: int) -> np.ndarray:
 
 def main(picture: Path, full: bool) -> None:
     chosen = {k: v for k, v in SETTINGS.items() if full or "preset" not in v}
-    paths = {k: prices(v, 300 if full else 40) for k, v in chosen.items()}
+    paths = {k: prices(v, 150 if full else 40) for k, v in chosen.items()}
     curves = {
         name: xr.DataArray(
             path,

@@ -12,6 +12,7 @@ Algorithm 2 of the vehicular-twins paper, with what it takes to reach the equili
 - *A floor under the leaders' exploration.* The reaction that a leader anticipates is learned from
   how the followers answer to prices around its own; if the leader stops moving, they forget.
 - *No discounting* (gamma = 0): a round changes nothing in the next one.
+- *Mirrored exploration* (:mod:`stackel.learners.noise`): others' noise cancels over the copies.
 
 Proximal policy optimisation: Schulman et al., arXiv:1707.06347; generalised advantage estimation:
 Schulman et al., arXiv:1506.02438, in place of (23), which bootstraps with the wrong state.
@@ -304,7 +305,7 @@ class Training:
         leading, following = self.table.play(self.leaders, self.followers, rounds)
         slow = s.leader_rate if done >= s.head_start else 0.0
         learned = (
-            self.leaders.learn(leading, rate * slow),
+            self.leaders.learn(leading, s.rate * slow),
             self.followers.learn(following, rate),
         )
         for side in (self.leaders, self.followers):
