@@ -60,7 +60,7 @@ class MALPPO(Backend):
     gamma: float = 0.0  # discount of later rounds; 0, since a round changes nothing in the next
     trace: float = 0.95  # lambda of generalised advantage estimation
     clip: float = 0.2  # how far an update may move a probability ratio
-    rate: float = 1e-3  # Adam's step of followers and critics
+    rate: float = 1e-3  # Adam's step of followers, of actors and critics alike
     leader_rate: float = 0.2  # leaders' step, as a share of the followers'
     final_rate: float = 0.03  # share of followers' step left at the end; leaders catch up at theirs
     head_start: float = 0.08  # share of the training in which only followers learn

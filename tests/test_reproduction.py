@@ -190,7 +190,7 @@ def test_script_writes_picture_and_table(tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
     module = script("fig7")
-    said = reproduction.script("fig7", module.run, module.draw, ["--out", str(tmp_path)])
+    said = reproduction.script("fig7", module.run, module.draw, ["--out", str(tmp_path), "--no-learner"])
     assert said.count("holds") == 4
     import pandas as pd
 
@@ -209,7 +209,8 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stackel.reproduction.report import reproduce
 
     monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
-    report = reproduce(tmp_path, only=["fig3", "fig4", "fig7"], command="some command")
+    figures = ["fig3", "fig4", "fig7"]
+    report = reproduce(tmp_path, only=figures, command="some command", learner=False)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert report.certified == (12, 12)
@@ -221,6 +222,23 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'src="data:image/png;base64,' in html
     assert "http" not in html  # self-contained
     assert "](fig7.png)" in text
+
+
+@pytest.mark.slow
+def test_report_with_learners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("torch", "matplotlib", "jinja2"):
+        pytest.importorskip(package)
+    from stackel.reproduction.report import reproduce
+
+    monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
+    monkeypatch.setattr("stackel.reproduction.experiment.EPISODES", 2)
+    reproduce(tmp_path, only=["fig7"], learner=True)
+    import pandas as pd
+
+    table = pd.read_csv(tmp_path / "fig7.csv")
+    learned = table.query("source == 'malppo' and quantity == 'price'")
+    assert learned["mean"].between(0.1, 1.5).all()
+    assert len(learned) > 0
 
 
 def test_report_refuses_what_it_does_not_know(tmp_path: Path) -> None:
