@@ -190,7 +190,8 @@ def test_script_writes_picture_and_table(tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
     module = script("fig7")
-    said = reproduction.script("fig7", module.run, module.draw, ["--out", str(tmp_path), "--no-learner"])
+    arguments = ["--out", str(tmp_path), "--no-learner"]
+    said = reproduction.script("fig7", module.run, module.draw, arguments)
     assert said.count("holds") == 4
     import pandas as pd
 
