@@ -30,7 +30,7 @@ def reproduce(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
-    """Redo the paper's Figs. 3 to 8 and say how close they come.
+    """Redo the paper's figures (3 to 8) and say how close they come.
 
     Writes report.html, which is self-contained, and report.md; of each figure a picture and a table
     (CSV). Takes some minutes without learners, a quarter of an hour with them; with --full hours.
