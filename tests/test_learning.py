@@ -60,8 +60,10 @@ def test_blind_followers_end_at_the_simultaneous_equilibrium() -> None:
         assert eq.leader_actions.item() == pytest.approx(1 / 3, rel=0.05)
         assert eq.follower_actions.item() == pytest.approx(1 / 3, rel=0.05)
     for eq in train(pricing(), seeds=2, episodes=150, observe="history"):
-        assert eq.leader_actions.item() > 3.0  # a > p: from here on there is no trade
+        # The leader, unanswered, raises its price until nobody buys; then nothing moves any more.
+        assert eq.leader_actions.item() > 2.0 * np.sqrt(3.0 * 0.5)
         assert eq.follower_actions.item() < 0.01
+        assert eq.leader_payoffs.item() < 0.01 * 1.051
 
 
 def test_leaders_alone_reach_it_with_followers_that_know() -> None:
