@@ -30,7 +30,7 @@ def run(full=False, learner=True):
     for backend in ("admm", "newton"):
         found[backend + PATH] = reproduction.path(stackel.solve(twins.fig3(), backend, start=COSTS))
     if learner:
-        trained = stackel.solve(twins.fig3(), "malppo", seed=0, episodes=300 if full else 100)
+        trained = stackel.solve(twins.fig3(), "malppo", seed=0, episodes=400 if full else 100)
         found["malppo" + PATH] = reproduction.path(trained)
         found["malppo"] = found["malppo" + PATH].isel(iteration=-1)
     return found

@@ -25,7 +25,7 @@ def rewards(algorithm, seeds, episodes):
 
 
 def run(full=False, learner=True):
-    seeds, episodes = (5, 300) if full else (2, 60)
+    seeds, episodes = (5, 400) if full else (2, 60)
     reward = xr.DataArray(
         np.array([rewards(name, seeds, episodes) for name in ALGORITHMS]),
         dims=("algorithm", "seed", "iteration"),

@@ -48,7 +48,7 @@ class MALPPO(Backend):
     whatever its certificate says.
     """
 
-    episodes: int = 300  # how many to train for
+    episodes: int = 400  # how many to train for
     rounds: int = 25  # of an episode
     markets: int = 64  # copies of the market, played side by side
     observe: Observe = "announced"  # followers see the round's leader actions; "history": past ones
@@ -61,7 +61,7 @@ class MALPPO(Backend):
     trace: float = 0.95  # lambda of generalised advantage estimation
     clip: float = 0.2  # how far an update may move a probability ratio
     rate: float = 1e-3  # Adam's step of followers, of actors and critics alike
-    leader_rate: float = 0.2  # leaders' step, as a share of the followers'
+    leader_rate: float = 0.3  # leaders' step, as a share of the followers'
     final_rate: float = 0.03  # share of followers' step left at the end; leaders catch up at theirs
     head_start: float = 0.08  # share of the training in which only followers learn
     spread: float = 0.3  # standard deviation of actions, in half-widths of their range

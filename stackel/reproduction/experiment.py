@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SEEDS, MANY_SEEDS = 20, 200
 """Random draws of a market at every point of a grid: by default, and in the long version."""
 
-EPISODES, MANY_EPISODES = 60, 300
+EPISODES, MANY_EPISODES = 60, 400
 """Episodes that a learner is trained for. The few suffice to be a few per cent off."""
 
 ACTIONS = ("leader_actions", "follower_actions")
