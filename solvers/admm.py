@@ -81,12 +81,13 @@ class _Inner:
         F, c, G = calculus.system(s.y, r, self.x, s.lam, s.mu)
         H, C = calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
         h = own_diagonal(H)
-        dual = np.abs(s.y - np.clip(s.y - F / h, self.box.low, self.box.high)).max((-1, -2))
-        off = np.abs(s.lam - np.maximum(0.0, s.lam + c / squared(C, h))) * reach(C, h)
+        along = np.clip(F / h, s.y - self.box.high, s.y - self.box.low)
+        dual = np.abs(along).max((-1, -2))
+        off = np.abs(np.minimum(s.lam, -c / squared(C, h))) * reach(C, h)
         primal = off.max((-1, -2), initial=0.0)
         if calculus.k:
             A, flat = shared_gradients(calculus, s.y, s.y, self.x), h.reshape(len(h), -1)
-            off = np.abs(s.mu - np.maximum(0.0, s.mu + G / squared(A, flat))) * reach(A, flat)
+            off = np.abs(np.minimum(s.mu, -G / squared(A, flat))) * reach(A, flat)
             primal = np.maximum(primal, off.max(-1))
         return primal, dual
 

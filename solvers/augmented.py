@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stackel import matrices
 from stackel.calculus import Calculus
-from stackel.complementarity import TO_THE_EDGE, solve_dense
+from stackel.complementarity import TO_THE_EDGE
 from stackel.systems import shared_gradients
 
 Array = np.ndarray
@@ -149,14 +150,16 @@ class Augmented:
         """Every follower's minimiser, by projected Newton with a line search of its own."""
         y = self.centre
         n = y.shape[-1]
+        moving = np.ones(y.shape[:2], dtype=bool)
         for _ in range(steps):
             g, H = self.slope(y)
             fixed = ((y <= self.box.low) & (g > 0)) | ((y >= self.box.high) & (g < 0))
             unit = fixed[..., None] | fixed[..., None, :]
             right = np.where(fixed, 0.0, -g)
-            move = solve_dense(np.where(unit, np.eye(n), H), right[..., None])[..., 0]
-            before, y = y, self._line_search(y, move, g)
-            if np.abs(y - before).max() <= 1e-14 * (1 + np.abs(y).max()):
+            move = matrices.solve(np.where(unit, np.eye(n), H), right[..., None])[..., 0]
+            before, y = y, np.where(moving[..., None], self._line_search(y, move, g), y)
+            moving &= np.abs(y - before).max(-1) > 1e-14 * (1 + np.abs(y).max(-1))
+            if not moving.any():
                 break
         return y
 

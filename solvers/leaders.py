@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel import complementarity
+from stackel import complementarity, matrices
 from stackel.deviations import Oracle, broken_limit, payoffs_alone, search_lines, search_range
 from stackel.game import Game
 from stackel.multistart import together
@@ -146,7 +146,7 @@ class _Stationarity:
         self._last = x
         _record(self.run, self.game, x, at, float(np.abs(x - before).max()))
         matrix = rows.weight_y[0][:, None] * self.jacobian(y) + np.diag(rows.diagonal_y[0])
-        return complementarity.solve_dense(matrix[None], right_y[..., None])[..., 0], -lam
+        return matrices.solve(matrix[None], right_y[..., None])[..., 0], -lam
 
     def concave(self, y: Array, margin: float = 1e-9) -> bool:
         """Whether every free decision sits at a maximum, not at a minimum, of its leader."""

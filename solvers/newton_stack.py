@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel import complementarity, response
+from stackel import complementarity, matrices, response
 from stackel.backend import Points
 from stackel.deviations import FEASIBLE, search_lines, search_range
 from stackel.game import Game
@@ -151,7 +151,7 @@ class _Stationarity:
     ) -> tuple[Array, Array]:
         diagonal = rows.diagonal_y[..., None] * np.eye(y.shape[-1])
         matrix = rows.weight_y[..., None] * self.jacobian(y) + diagonal
-        return complementarity.solve_dense(matrix, right_y[..., None])[..., 0], -lam
+        return matrices.solve(matrix, right_y[..., None])[..., 0], -lam
 
     def concave(self, y: Array, margin: float = 1e-9) -> Array:
         """Where every free decision sits at a maximum, not at a minimum, of its leader (B,)."""

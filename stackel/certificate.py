@@ -153,10 +153,12 @@ def certify(
     broken, relative = measures.violations(game, x, y)
     violations, violation = {k: float(v) for k, v in broken.items()}, float(relative)
     far = float(np.abs(y).max())
-    if not settled.converged and far > FAR * (1.0 + np.abs(response.first_guess(game)).max()):
-        # Payoffs out there are no scale to measure gaps by.
+    astray = not settled.converged or search["unsettled"] > 0
+    if astray and far > FAR * (1.0 + np.abs(response.first_guess(game)).max()):
+        # Payoffs out there are no scale to measure gaps by, and a leader that drives its followers
+        # there stops where numbers end, beside moves at which nobody settles any more.
         violations[f"{game.follower_action.name} (running away)"] = violation = far
-        notes.append("the followers do not settle: their actions run away")
+        notes.append("the followers' actions run away: here or beside, they do not settle")
     now_l = game.calculus.leader_values(x, y)[0]
 
     typical_l, typical_f = (ROUNDING * t.ravel() for t in measures.typical(game, x, y))

@@ -2,19 +2,21 @@
 
 A system asks for y within bounds and multipliers lam >= 0 with
 
-    0 = y - mid(low, y - F(y, lam) / h, high),    0 = lam - max(0, lam + c(y) / s),
+    0 = mid(y - high, F(y, lam) / h, y - low),    0 = min(lam, -c(y) / s),
 
 where h > 0 are curvatures and s the limits' squared gradients in that metric, so that every
-residual is a length in the units of y. Newton's method on these equations is the primal-dual
-active-set method (Hintermueller, Ito, Kunisch, SIAM J. Optim. 13, 2003): locally superlinear, and
-finite for the diagonally dominant quadratic games that many markets are. The line search holds
-h and s fixed within a step: only then is the Newton direction one of descent, which is what makes
-limits such as a delay, with 1/y in them, converge from anywhere.
+residual is a length in the units of y. (The same as y - mid(low, y - F / h, high) and lam -
+max(0, lam + c / s), which lose a broken limit beside a large multiplier and a slope beside a large
+action to rounding: a runaway multiplier then passes for an answer.) Newton's method on these
+equations is the primal-dual active-set method (Hintermueller, Ito, Kunisch, SIAM J. Optim. 13,
+2003): locally superlinear, and finite for the diagonally dominant quadratic games that many markets
+are. The line search holds h and s fixed within a step: only then is the Newton direction one of
+descent, which is what makes limits such as a delay, with 1/y in them, converge from anywhere.
 
 Where active sets contradict each other on the way (every action of a follower at a bound, and a
-limit that asks them to move), the kinks are smoothed, max(0, z) ~ (z + sqrt(z^2 + 4 tau^2)) / 2,
-and tau is driven to zero (Chen, Harker, Kanzow, Smale: e.g. Kanzow, SIAM J. Matrix Anal. Appl.
-17, 1996). Both are the same code: tau = 0 is the active-set method.
+limit that asks them to move), the kinks are smoothed, min(a, b) ~ (a + b - sqrt((a - b)^2 + 4
+tau^2)) / 2, and tau is driven to zero (Chen, Harker, Kanzow, Smale: e.g. Kanzow, SIAM J. Matrix
+Anal. Appl. 17, 1996). Both are the same code: tau = 0 is the active-set method.
 """
 
 from __future__ import annotations
@@ -103,42 +105,42 @@ Pair = tuple[Array, Array]
 Scales = tuple[Array, Array, Array]
 
 
-def _plus(z: Array, tau: float | Array) -> Array:
-    """max(0, z), its kink smoothed."""
-    return (z + np.sqrt(z * z + 4 * tau * tau)) / 2 if np.any(tau) else np.maximum(0.0, z)
+def _least(a: Array, b: Array, tau: float | Array) -> Array:
+    """min(a, b), its kink smoothed; exact to rounding of the smaller, however large the other."""
+    low = np.minimum(a, b)
+    if not np.any(tau):
+        return low
+    apart = np.abs(a - b)
+    bend = 2 * tau * tau / (apart + np.sqrt(apart * apart + 4 * tau * tau))
+    return low - np.where(np.isfinite(apart), bend, 0.0)
 
 
-def _plus_slope(z: Array, tau: float | Array) -> Array:
-    return (1 + z / np.sqrt(z * z + 4 * tau * tau)) / 2 if np.any(tau) else (z > 0) * 1.0
+def _least_slope(a: Array, b: Array, tau: float | Array) -> Array:
+    """How the smoothed minimum moves with b; with a it is what is missing to 1."""
+    if not np.any(tau):
+        return (a > b) * 1.0
+    z = a - b
+    slope = (1 + z / np.sqrt(z * z + 4 * tau * tau)) / 2
+    return np.where(np.isfinite(z), slope, (z > 0) * 1.0)
 
 
-def _in_multipliers(tau: float, w: Array) -> float | Array:
+def _in_multipliers(tau: float | Array, w: Array) -> float | Array:
     """The smoothing of a limit's kink: a length of y, in units of its multiplier."""
-    return tau / np.where(w > 0, w, 1.0) if tau else 0.0
+    return tau / np.where(w > 0, w, 1.0) if np.any(tau) else 0.0
 
 
-def _mid(v: Array, low: Array, high: Array, tau: float) -> Array:
-    """mid(low, v, high), its kinks smoothed; bounds may be infinite."""
-    if tau == 0:
-        return np.clip(v, low, high)
-    below = np.where(np.isfinite(low), low + _plus(v - low, tau), v)
-    return below - np.where(np.isfinite(high), _plus(v - high, tau), 0.0)
-
-
-def _mid_slope(v: Array, low: Array, high: Array, tau: float) -> Array:
-    if tau == 0:
-        return ((v > low) & (v < high)) * 1.0
-    rising = np.where(np.isfinite(low), _plus_slope(v - low, tau), 1.0)
-    return rising - np.where(np.isfinite(high), _plus_slope(v - high, tau), 0.0)
+def _most(a: Array, b: Array, tau: float | Array) -> Array:
+    """max(a, b), its kink smoothed likewise."""
+    return -_least(-a, -b, tau)
 
 
 def _residuals(
-    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, tau: float
+    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, tau: float | Array
 ) -> tuple[Array, Array, Array, Array]:
     """Residuals of y and lam; the largest and the squared one of each group, in lengths of y."""
     (F, c), (h, s, w), (low, high) = values, scales, bounds
-    along = y - _mid(y - F / h, low, high, tau)
-    across = lam - _plus(lam + c / s, _in_multipliers(tau, w))
+    along = _least(y - low, _most(y - high, F / h, tau), tau)
+    across = _least(lam, -c / s, _in_multipliers(tau, w))
     largest = np.maximum(
         np.abs(along).max(-1, initial=0.0), np.abs(across * w).max(-1, initial=0.0)
     )
@@ -173,7 +175,8 @@ def solve(
             batch element: residuals are measured relative to y only up to a large multiple of it.
     """
     # An iterate that runs away must not bring its own yardstick along.
-    size = np.abs(y).max(initial=0.0) if usual is None else usual
+    core = tuple(range(1, y.ndim))
+    size = np.abs(y).max(core, initial=0.0) if usual is None else usual
     reach: float | Array = FAR * (1.0 + size)
     if not isinstance(reach, float):
         reach = reach.reshape(-1, *(1,) * (y.ndim - 2))
@@ -183,11 +186,12 @@ def solve(
         return out
     part = system.at(failed)
     retry = Solution(np.array(y)[failed], np.array(lam)[failed], out.residual, out.converged, 0)
-    size = 1.0 + float(np.abs(retry.y).max(initial=0.0))
-    for tau in (*SMOOTHING, 0.0):
-        goal = tolerance if tau == 0 else 0.1 * tau
+    size = 1.0 + np.abs(retry.y).max(core, keepdims=True, initial=0.0)
+    for share in (*SMOOTHING, 0.0):
+        goal = 0.1 * share or tolerance
+        tau = share * size if share else 0.0
         retry = _iterate(
-            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau * size, _at(reach, failed)
+            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau, _at(reach, failed)
         )
     better = retry.residual < out.residual[failed]
     for name in ("y", "lam"):
@@ -206,7 +210,7 @@ def _iterate(
     acceptable: float,
     max_iterations: int,
     patience: int,
-    tau: float,
+    tau: float | Array,
     reach: float | Array,
 ) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
@@ -221,7 +225,8 @@ def _iterate(
             part = system if len(live) == groups[0] else system.at(live)
             yl, ll = y[live], lam[live]
             scales, values = part.scales(yl, ll), part.values(yl, ll)
-            state = _residuals(yl, ll, values, scales, (part.low, part.high), tau)
+            smooth = _at(tau, live)
+            state = _residuals(yl, ll, values, scales, (part.low, part.high), smooth)
             largest = state[2]
             aim = 1.0 + np.minimum(np.abs(yl).max(-1, initial=0.0), _at(reach, live))
             open_groups = ~(largest <= tolerance * aim)
@@ -240,13 +245,16 @@ def _iterate(
                 scales = (scales[0][go], scales[1][go], scales[2][go])
                 state = (state[0][go], state[1][go], state[2][go], state[3][go])
                 open_groups, live = open_groups[go], live[go]
-            y[live], lam[live] = _newton_step(part, yl, ll, values, scales, state, open_groups, tau)
+            y[live], lam[live] = _newton_step(
+                part, yl, ll, values, scales, state, open_groups, _at(tau, live)
+            )
     aim = 1.0 + np.minimum(np.abs(y).max(-1, initial=0.0), reach)
     return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
 
 
-def _at(reach: float | Array, batch: Array) -> float | Array:
-    return reach if isinstance(reach, float) else reach[batch]
+def _at(value: float | Array, batch: Array) -> float | Array:
+    """What holds for some batch elements: a number for all, or one for each."""
+    return value if isinstance(value, float) else value[batch]
 
 
 def _worst(values: Array) -> Array:
@@ -259,8 +267,7 @@ def active(
 ) -> tuple[Array, Array, Array]:
     """Which y sit at their low and high bounds, and which limits do not bind."""
     (F, c), (h, s, _), (low, high) = values, scales, bounds
-    target = y - F / h
-    return target <= low, target >= high, ~(lam + c / s > 0)
+    return F / h >= y - low, F / h <= y - high, ~(lam > -c / s)
 
 
 def _newton_step(
@@ -271,12 +278,14 @@ def _newton_step(
     scales: Scales,
     state: tuple[Array, Array, Array, Array],
     moving: Array,
-    tau: float,
+    tau: float | Array,
 ) -> Pair:
     (F, c), (h, s, w), bounds = values, scales, (system.low, system.high)
     along, across, _, merit = state
-    slope = _mid_slope(y - F / h, *bounds, tau)
-    bend = _plus_slope(lam + c / s, _in_multipliers(tau, w))
+    low, high = bounds
+    upper = _most(y - high, F / h, tau)
+    slope = _least_slope(y - low, upper, tau) * _least_slope(high - y, -F / h, tau)
+    bend = _least_slope(lam, -c / s, _in_multipliers(tau, w))
     # Rows of the residuals' derivatives, times h and -s: (1 - slope) h dy + slope dF = -h along.
     rows = Rows(slope, (1 - slope) * h, bend, -(1 - bend) * s)
     dy, dlam = system.step(y, lam, rows, -h * along, s * across)
@@ -309,24 +318,7 @@ def _newton_step(
             system, y, lam = system.at(short), y[short], lam[short]
             dy, dlam = dy[short], dlam[short]
             step, merit, pending = step[short], merit[short], pending[short]
+            tau = _at(tau, short)
             scales = (scales[0][short], scales[1][short], scales[2][short])
             bounds = (system.low, system.high)
     return best_y, best_lam
-
-
-def solve_dense(matrix: Array, right: Array) -> Array:
-    """Solve batches of small linear systems (..., z, z) x = (..., z, r); singular ones nearly."""
-    try:
-        out = np.linalg.solve(matrix, right)
-    except np.linalg.LinAlgError:
-        out = np.full(right.shape, np.nan)
-    bad = ~np.isfinite(out).all((-1, -2))
-    if bad.any():
-        some = np.nan_to_num(matrix[bad])
-        size = np.abs(some).max((-1, -2), keepdims=True)
-        shifted = some + 1e-9 * (size + 1e-300) * np.eye(matrix.shape[-1])
-        try:
-            out[bad] = np.linalg.solve(shifted, np.nan_to_num(right[bad]))
-        except np.linalg.LinAlgError:
-            out[bad] = 0.0
-    return out

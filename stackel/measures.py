@@ -57,7 +57,7 @@ def slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Arr
     with np.errstate(divide="ignore", invalid="ignore"):
         # The most of -field @ step - modulus |step|^2 / 2 over steps that stay within the bounds.
         m = modulus[..., None]
-        step = np.clip(best.y - field / m, low, high) - best.y
+        step = np.clip(-field / m, low - best.y, high - best.y)
         bound = (-field * step - m / 2 * step**2).sum(-1)
     complementary = (lam * np.maximum(-own, 0.0)).sum(-1) if calculus.m else 0.0
     return np.where(modulus > 0, bound + complementary, 0.0)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from stackel import response
+from stackel import matrices, response
+from stackel.existence import contracting, opposing
 from stackel.game import Game
 from stackel.response import Response, middle
 
@@ -49,8 +50,8 @@ def _not_diverging(whole: Game) -> Array:
     x = middle(*whole.leader_bounds)
     _, replies = derivatives(whole, x, response.first_guess(whole))
     known = np.isfinite(replies).all((-1, -2))
-    contracting = np.abs(np.where(known[:, None, None], replies, 0.0)).sum(-1).max(-1) < 1
-    return bounded | ~known | contracting | (spectral_radii(replies, ~contracting) < 1)
+    replies = np.where(known[:, None, None], replies, 0.0)
+    return bounded | ~known | opposing(replies) | contracting(replies)
 
 
 def agreeing(whole: Game, games: Sequence[Game]) -> Array:
@@ -123,25 +124,4 @@ def derivatives(whole: Game, x: Array, y: Array) -> tuple[Array, Array]:
     J = np.moveaxis(whole.calculus.joint(y, x, lam, mu, units)[0].reshape(p, B, p), 0, -1)
     rest = J.reshape(B, I, n, I, n).copy()
     rest[:, np.arange(I), :, np.arange(I)] = 0.0
-    return J, -(_inverses(own) @ rest.reshape(B, I, n, p)).reshape(B, p, p)
-
-
-def _inverses(own: Array) -> Array:
-    with np.errstate(all="ignore"):
-        try:
-            return np.linalg.inv(own)
-        except np.linalg.LinAlgError:  # one that is singular spoils them all
-            regular = np.linalg.matrix_rank(own).min(-1) == own.shape[-1]
-            out = np.full_like(own, np.nan)
-            out[regular] = np.linalg.inv(own[regular])
-            return out
-
-
-def spectral_radii(matrices: Array, asked: Array) -> Array:
-    """Largest absolute eigenvalues (B,) of matrices (B, p, p), infinite where one is not finite;
-    0 where not asked for."""
-    out = np.where(np.isfinite(matrices).all((-1, -2)), 0.0, np.inf)
-    some = asked & (out == 0)
-    if some.any():
-        out[some] = np.abs(np.linalg.eigvals(matrices[some])).max(-1)
-    return np.where(asked, out, 0.0)
+    return J, -(matrices.inverses(own) @ rest.reshape(B, I, n, p)).reshape(B, p, p)

@@ -11,13 +11,13 @@ import math
 
 import numpy as np
 
-from stackel import measures, response
+from stackel import matrices, measures, response
 from stackel.certificate import NO_BOUNDS, NOT_PROVED, POINTS, ROUNDING, Certificate, losing
 from stackel.deviations import search_lines
 from stackel.existence import Uniqueness
 from stackel.game import Game
 from stackel.response import Response
-from stackel.screening import derivatives, spectral_radii
+from stackel.screening import derivatives
 from stackel.stack import elements
 from stackel.stack_trials import StackTrials
 
@@ -142,10 +142,7 @@ def _follower_side(
 def _uniqueness(game: Game, x: Array, y: Array) -> list[Uniqueness]:
     """Evidence for unique follower equilibria at x, looked at in y."""
     J, replies = derivatives(game, x, y)
-    known = np.isfinite(J).all((-1, -2))
-    symmetric = np.where(known[:, None, None], (J + np.swapaxes(J, -1, -2)) / 2, 0.0)
-    smallest = np.where(known, np.linalg.eigvalsh(symmetric)[:, 0], np.nan)
-    radius = spectral_radii(replies, np.ones(len(x), dtype=bool))
+    smallest, radius = matrices.smallest_eigenvalues(J), matrices.spectral_radii(replies)
     everywhere = game.calculus.structure.affine_field
     return [
         Uniqueness(float(a), float(r), everywhere) for a, r in zip(smallest, radius, strict=True)

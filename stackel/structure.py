@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel import matrices
 from stackel.derivatives import directional, gradient
 from stackel.expression import Expression, binary, constant, expand, ordered, symbol
 from stackel.program import at_elements, compile_program
@@ -204,7 +205,7 @@ class OwnStructure:
         smallest = np.zeros(rivals.shape[:-1])
         if structure.polynomial is not None:
             hessian = sign * self._hessian(structure.polynomial, rivals, x, index)
-            smallest = np.linalg.eigvalsh((hessian + np.swapaxes(hessian, -1, -2)) / 2).min(-1)
+            smallest = matrices.smallest_eigenvalues(hessian)
             size = np.abs(hessian).max((-1, -2, -3), initial=0.0)
             proved &= (smallest >= -1e-12 * size[..., None]).all(-1)
         for atom in structure.atoms:

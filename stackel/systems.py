@@ -11,15 +11,20 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, bicgstab, gmres
+from scipy.sparse.linalg import LinearOperator, gmres
 
+from stackel import matrices
 from stackel.calculus import Calculus
-from stackel.complementarity import Rows, solve_dense
+from stackel.complementarity import Rows
+from stackel.matrices import Product, bicgstab
 
 Array = np.ndarray
 
 DENSE_UP_TO = 100
 """Unknowns of one joint system up to which its matrix is formed; above, products only."""
+
+FULL_UP_TO = 2_000
+"""Unknowns up to which the matrix is formed all the same where Krylov's method breaks down."""
 
 CHUNK = 4_000_000
 """Numbers in one batch of matrices or directions."""
@@ -151,16 +156,22 @@ class Joint:
         diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)
         if z > DENSE_UP_TO:
             return self._krylov(y, lam, weight, diagonal, right)
-        out = np.empty(np.broadcast_shapes(right.shape, (len(y), z, 1)))
+        right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (len(y), z, 1)))
         chunk = max(1, CHUNK // (z * z))
+        if len(y) <= chunk:
+            return self._dense(y, lam, weight, diagonal, right)
+        parts = []
         for start in range(0, len(y), chunk):
             some = np.arange(start, min(start + chunk, len(y)))
-            whole = len(some) == len(y)
-            part = (self, y, lam) if whole else (self.at(some), y[some], lam[some])
-            matrix = part[0]._matrix(*part[1:]) * weight[some, :, None]
-            matrix[:, np.arange(z), np.arange(z)] += diagonal[some]
-            out[some] = solve_dense(matrix, right[some])
-        return out
+            arrays = (a[some] for a in (y, lam, weight, diagonal, right))
+            parts.append(self.at(some)._dense(*arrays))
+        return np.concatenate(parts)
+
+    def _dense(self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array) -> Array:
+        matrix = self._matrix(y, lam) * weight[..., None]
+        z = matrix.shape[-1]
+        matrix[:, np.arange(z), np.arange(z)] += diagonal
+        return matrices.solve(matrix, right)
 
     def _matrix(self, y: Array, lam: Array) -> Array:
         """d(F, c) / d(y, lam), (B, z, z)."""
@@ -179,21 +190,37 @@ class Joint:
         return matrix
 
     def _krylov(self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array) -> Array:
-        """The same by Krylov's method on the whole batch, with every follower's own block as the
-        preconditioner: it converges as fast as best replies contract, or faster."""
+        """The same by Krylov's method."""
+        B, z = len(y), self.p + self.q
+        multiply, precondition = self._products(y, lam, weight, diagonal)
+        out = np.empty((B, z, right.shape[-1]))
+        for column in range(right.shape[-1]):
+            b = np.broadcast_to(right[..., column], (B, z))
+            out[..., column], solved = bicgstab(multiply, precondition, b, precondition(b))
+            for e in np.flatnonzero(~solved):
+                some = np.array([e])
+                arrays = (a[some] for a in (y, lam, weight, diagonal, b[..., None]))
+                out[e, :, column] = self.at(some)._otherwise(*arrays)
+        return out
+
+    def _products(
+        self, y: Array, lam: Array, weight: Array, diagonal: Array
+    ) -> tuple[Product, Product]:
+        """The linearised system times vectors (B, p + q), and an approximation of its inverse:
+        every follower's own block, so that Krylov's method converges as fast as best replies
+        contract, or faster."""
         (I, n), m, k = self.shape, self.calculus.m, self.calculus.k
         B, p, z = len(y), self.p, self.p + self.q
         Y, L, mu = self.unflat(y, lam)
         H, C, A = self._blocks(y, lam)
 
-        def multiply(flat: Array) -> Array:
-            v = flat.reshape(B, z)
+        def multiply(v: Array) -> Array:
             dY, dL, dmu = self.unflat(v[:, :p], v[:, p:])
             F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, dY))
             F = F + (np.swapaxes(C, -1, -2) @ dL[..., None])[..., 0].reshape(B, p)
             if k:
                 F = F + (dmu[:, None, :] @ A)[:, 0]
-            return (weight * np.concatenate([F, c], -1) + diagonal * v).ravel()
+            return weight * np.concatenate([F, c], -1) + diagonal * v
 
         block = np.zeros((B, I, n + m, n + m))
         block[..., :n, :n], block[..., n:, :n] = H, C
@@ -205,36 +232,33 @@ class Joint:
 
         block = block * by_follower(weight)[..., None]
         block = block + by_follower(diagonal)[..., None] * np.eye(n + m)
-        inverse = solve_dense(block, np.broadcast_to(np.eye(n + m), block.shape))
+        inverse = matrices.solve(block, np.broadcast_to(np.eye(n + m), block.shape))
         h = _curvature(H).reshape(B, p)
         last = slice(p + I * m, z)
         s = diagonal[:, last] - weight[:, last] * _scales(h, A)[0] if k else np.zeros((B, 0))
 
-        def precondition(flat: Array) -> Array:
-            v = flat.reshape(B, z)
+        def precondition(v: Array) -> Array:
             dY, dL, dmu = self.unflat(v[:, :p], v[:, p:])
             u = (inverse @ np.concatenate([dY, dL], -1)[..., None])[..., 0]
-            return np.concatenate(
-                [u[..., :n].reshape(B, p), u[..., n:].reshape(B, I * m), dmu / s], -1
-            ).ravel()
+            parts = [u[..., :n].reshape(B, p), u[..., n:].reshape(B, I * m), dmu / s]
+            return np.concatenate(parts, -1)
 
-        size = B * z
-        operator = LinearOperator((size, size), matvec=multiply, dtype=float)
-        approximate = LinearOperator((size, size), matvec=precondition, dtype=float)
-        out = np.empty((B, z, right.shape[-1]))
-        for column in range(right.shape[-1]):
-            b = np.broadcast_to(right[..., column], (B, z)).ravel()
-            start = precondition(b)
-            # Short recurrences cost a fraction of GMRES's; GMRES where they break down.
-            solution, trouble = bicgstab(
-                operator, b, x0=start, M=approximate, rtol=1e-13, atol=1e-300, maxiter=200
-            )
-            if trouble or not np.isfinite(solution).all():
-                solution, _ = gmres(
-                    operator, b, x0=start, M=approximate, rtol=1e-13, restart=40, maxiter=20
-                )
-            out[..., column] = solution.reshape(B, z)
-        return out
+        return multiply, precondition
+
+    def _otherwise(
+        self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array
+    ) -> Array:
+        """One element's solution (z,) where short recurrences break down: in full if that fits."""
+        z = right.shape[1]
+        if z <= FULL_UP_TO:
+            return self._dense(y, lam, weight, diagonal, right)[0, :, 0]
+        operator, approximate = (
+            LinearOperator((z, z), matvec=lambda v, f=product: f(v.reshape(1, z))[0], dtype=float)
+            for product in self._products(y, lam, weight, diagonal)
+        )
+        b = right[0, :, 0]
+        start = approximate @ b
+        return gmres(operator, b, x0=start, M=approximate, rtol=1e-13, restart=40, maxiter=20)[0]
 
 
 def shared_gradients(calculus: Calculus, y: Array, rivals: Array, x: Array) -> Array:
@@ -326,5 +350,5 @@ class Alone:
         weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)[..., None]
         diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)[..., None]
         right = np.concatenate([right_y, right_lam], -1)[..., None]
-        out = solve_dense(weight * matrix + diagonal * np.eye(n + q), right)[..., 0]
+        out = matrices.solve(weight * matrix + diagonal * np.eye(n + q), right)[..., 0]
         return out[..., :n], out[..., n:]

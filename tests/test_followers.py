@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import PROBLEMS, Budget, Congestion, LinearCournot, SharedCapacity
-from stackel import response, systems
+from stackel import Action, Follower, Leader, Pairs, response, systems
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
+from stackel.functions import over_followers, over_leaders
 from stackel.multistart import own_slopes
 
 
@@ -150,9 +154,6 @@ def test_replies_that_overshoot_still_settle() -> None:
 
 
 def test_limits_that_cannot_be_met_are_named() -> None:
-    from dataclasses import dataclass
-    from typing import Any
-
     @dataclass(frozen=True)
     class Impossible(Budget):
         def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
@@ -186,11 +187,6 @@ def test_delay_at_its_own_edge() -> None:
 
 
 def test_several_limits_of_different_shapes() -> None:
-    from dataclasses import dataclass
-    from typing import Any
-
-    from stackel.functions import over_leaders
-
     @dataclass(frozen=True)
     class TwoLimits(Budget):
         def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
@@ -203,3 +199,95 @@ def test_several_limits_of_different_shapes() -> None:
     assert at.lam.shape == (2, 3)
     assert _residuals(game, x, at) < 1e-8
     assert stackel.solve(game, "newton").is_equilibrium
+
+
+@dataclass(frozen=True)
+class CappedGoods(stackel.Game):
+    """Quadratic buyers of several goods, each good's total capped."""
+
+    value: Follower
+    unit_cost: Leader
+    capacity: float = 3.0
+
+    @property
+    def leader_action(self) -> Action:
+        return Action("price", high=10.0)
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("quantity", high=5.0)
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders((self.value - x) * y - y * y - 0.1 * y * over_followers(rivals))
+
+    def shared_limits(self, y: Any, x: Any) -> dict[str, Any]:
+        return {"cap": over_followers(y) - self.capacity}
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return over_followers((x - self.unit_cost) * y)
+
+
+@pytest.mark.parametrize("followers", [10, 33, 60, 200])
+def test_a_runaway_multiplier_of_a_slack_cap_is_no_answer(followers: int) -> None:
+    """Beside a multiplier of 1e15 a residual of 1 is less than rounding: lam - max(0, lam + c) is
+    then 0 whatever c is."""
+    rng = np.random.default_rng(0)
+    game = CappedGoods(rng.uniform(4, 9, followers), [1.0, 1.0, 1.0])
+    x = rng.uniform(0, 10, (6, 1, 3))
+    at = response.settle(game, x)
+    assert at.converged.all()
+    for k in range(len(x)):
+        assert _residuals(game, x[k], at[k]) < 1e-8
+
+
+@dataclass(frozen=True)
+class LargeQuantities(stackel.Game):
+    """Quadratic buyers with a cap of their own on the sum, quantities in thousands."""
+
+    value: Pairs
+    cap: Follower
+    lowest: Pairs
+    highest: Any
+
+    @property
+    def leader_action(self) -> Action:
+        return Action("price", low=0.05, high=10.0)
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("quantity", low=self.lowest, high=self.highest)
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        z = y / 1000.0
+        return over_leaders(self.value * z - x * z - 0.15 * z * z)
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+        return {"cap": over_leaders(y) - self.cap}
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return over_followers(x * y)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_cap_on_large_quantities_is_met_exactly(seed: int) -> None:
+    """The best purchases under a cap on their sum, by bisection on the cap's multiplier."""
+    rng = np.random.default_rng(seed)
+    lowest = np.zeros((3, 5))
+    lowest[:, 0] = 1000 * rng.uniform(0.05, 0.1, 3)
+    high = np.where(rng.random((3, 5)) < 0.5, 1000 * rng.uniform(0.1, 5, (3, 5)), np.inf)
+    cap = lowest.sum(1) + 1000 * rng.uniform(0.1, 0.6)
+    game = LargeQuantities(rng.uniform(0.2, 6, (3, 5)), cap, lowest, np.maximum(high, lowest))
+    x = rng.uniform(0.1, 3, (6, 1, 5))
+    at = response.settle(game, x)
+    assert at.converged.all()
+
+    def bought(price: np.ndarray) -> np.ndarray:
+        free = 1000 * (game.value - x - price[..., None]) / 0.3
+        return np.clip(free, lowest, game.highest)
+
+    low, high = np.zeros((6, 3)), np.full((6, 3), 10.0)
+    for _ in range(100):
+        middle = (low + high) / 2
+        over = bought(middle).sum(-1) > cap
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    np.testing.assert_allclose(at.y, bought(np.where(low > 0, high, 0.0)), atol=1e-6)

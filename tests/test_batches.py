@@ -1,0 +1,149 @@
+"""Elements of a batch never touch each other: each is what it is alone, to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stackel
+from problems import PROBLEMS
+from stackel import Action, Follower, Leader, matrices, response, systems
+from stackel.formulations.vehicular_twins import on_graph
+from stackel.functions import over_followers, over_leaders
+from stackel.matrices import bicgstab
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_singular_matrices_spoil_no_other(seed: int, size: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(count, size, size))
+    right = rng.normal(size=(count, size, 2))
+    for k in np.flatnonzero(rng.random(count) < 0.4):
+        kind = rng.integers(4)
+        if kind == 0:
+            matrix[k] = 0.0
+        elif kind == 1:
+            matrix[k, rng.integers(size)] = 0.0
+        elif kind == 2:
+            matrix[k] = np.outer(matrix[k, 0], matrix[k, 0]) * 10.0 ** rng.integers(-9, 9)
+        else:
+            matrix[k, 0, 0] = np.nan
+    together = matrices.solve(matrix, right)
+    assert np.isfinite(together).all()
+    for k in range(count):
+        assert np.array_equal(together[k], matrices.solve(matrix[k : k + 1], right[k : k + 1])[0])
+
+
+def test_a_nearly_solved_row_keeps_its_own_unit() -> None:
+    """Watts beside kilowatts: the shift that makes a matrix regular is one of each row's size."""
+    matrix = np.array([[1e-9, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    found = matrices.solve(matrix, np.array([[3e-9], [2.0], [2.0]]))[:, 0]
+    assert found[0] == pytest.approx(3.0, rel=1e-8)
+    assert found[1:].sum() == pytest.approx(2.0, rel=1e-8)
+
+
+@dataclass(frozen=True)
+class TwoLimits(stackel.Game):
+    """An own limit and a shared one that say the same: where both bind, the system is singular."""
+
+    value: Follower
+    unit: Leader
+
+    @property
+    def leader_action(self) -> Action:
+        return Action("price", high=10.0)
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("quantity", high=5.0 * self.unit.item())
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        z = y / self.unit
+        return over_leaders((self.value - x) * z - 0.5 * z * z)
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+        return {"own": over_leaders(y) - 2.0 * self.unit}
+
+    def shared_limits(self, y: Any, x: Any) -> dict[str, Any]:
+        return {"all": over_leaders(over_followers(y)) - 2.0 * self.unit}
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return over_followers(x * y)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e3, 1e5, 1e6])
+def test_a_singular_neighbour_leaves_sensitivities_alone(unit: float) -> None:
+    game = TwoLimits([4.0], [unit])
+    x = np.array([1.0, 3.0]).reshape(2, 1, 1)
+    at = response.settle(game, x)
+    assert at.converged.all()
+    moved = response.sensitivity(game, x, at, np.ones((1, 1, 1))).ravel() / unit
+    assert moved[1] == pytest.approx(-1.0, rel=1e-9)
+    alone = response.sensitivity(game, x[1], at[1], np.ones((1, 1, 1))).item() / unit
+    assert moved[1] == alone
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_krylov_solves_each_system_alone(seed: int) -> None:
+    """Sizes apart by twelve digits, one system singular, one solved at its start."""
+    rng = np.random.default_rng(seed)
+    z, count = 12, 5
+    matrix = np.eye(z) * 4 + rng.normal(size=(count, z, z)) * 0.4
+    matrix *= 10.0 ** rng.uniform(-6, 6, (count, 1, 1))
+    matrix[2] = 0.0
+    right = rng.normal(size=(count, z)) * 10.0 ** rng.uniform(-6, 6, (count, 1))
+    start = np.zeros_like(right)
+    start[4] = np.linalg.solve(matrix[4], right[4])
+
+    def solve(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        A = matrix[some]
+        scale = np.abs(A).max((-1, -2))[:, None]
+        return bicgstab(
+            lambda v: (A @ v[..., None])[..., 0],
+            lambda v: v / np.where(scale > 0, scale, 1.0),
+            right[some],
+            start[some],
+        )
+
+    found, solved = solve(np.arange(count))
+    assert solved.tolist() == [True, True, False, True, True]
+    for k in np.flatnonzero(solved):
+        expected = np.linalg.solve(matrix[k], right[k])
+        np.testing.assert_allclose(
+            found[k], expected, rtol=1e-9, atol=1e-10 * np.abs(expected).max()
+        )
+        assert np.array_equal(found[k], solve(np.array([k]))[0][0])
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["dense", "matrix-free"])
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_settled_alone_as_in_a_batch(
+    problem: Any, dense: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systems, "DENSE_UP_TO", 100 if dense else 0)
+    game = problem.make()
+    low, high = game.leader_bounds
+    x = np.random.default_rng(1).uniform(low, high, (40, *low.shape))
+    together = response.settle(game, x)
+    for k in (0, 17, 39):
+        alone = response.settle(game, x[k : k + 1])
+        for name in ("y", "lam", "mu", "residual", "converged"):
+            assert np.array_equal(getattr(together, name)[k], getattr(alone, name)[0])
+
+
+def test_a_profile_that_does_not_settle_changes_no_other() -> None:
+    """With 34 followers and delay limits, by products; one price is not a number."""
+    game = on_graph(nx.karate_club_graph(), twin_size=2e8, max_delay=2.0)
+    x = np.array([[[0.9, 0.8]], [[np.nan, 0.5]], [[0.5, 1.2]]])
+    together = response.settle(game, x)
+    assert together.converged.tolist() == [True, False, True]
+    alone = response.settle(game, x[[0, 2]])
+    assert np.array_equal(together.y[[0, 2]], alone.y)
