@@ -25,8 +25,8 @@ import numpy as np
 
 from stackel.errors import GameError, OptionError
 from stackel.functions import over_followers, over_leaders
-from stackel.game import Action, Game
-from stackel.grids import Follower, Leader, Peers, SparseOperator
+from stackel.game.game import Action, Game
+from stackel.game.grids import Follower, Leader, Peers, SparseOperator
 
 BANDWIDTH_UNIT = 1e7
 """Purchases are counted in units of 1e7 Hz."""

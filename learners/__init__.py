@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from stackel.backend import missing_packages
+from stackel.plugins import missing_packages
 
 if TYPE_CHECKING:
     from stackel.learners.backends import MALPPO

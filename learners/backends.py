@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from stackel.backend import Backend, check_range
 from stackel.errors import OptionError, Refusal
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners.market import Market
 from stackel.learners.rounds import Observe
 from stackel.run import Point, Run

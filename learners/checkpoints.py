@@ -15,8 +15,8 @@ import torch
 
 from stackel.backend import options_of
 from stackel.errors import OptionError
-from stackel.game import Game
-from stackel.grids import SparseOperator
+from stackel.game.game import Game
+from stackel.game.grids import SparseOperator
 from stackel.learners.backends import MALPPO
 
 FORMAT = 1

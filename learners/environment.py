@@ -23,10 +23,9 @@ from gymnasium.spaces import Box
 from pettingzoo import AECEnv, ParallelEnv
 
 from stackel.errors import OptionError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners.rounds import Beyond, Observe, Rounds
-
-Array = np.ndarray
+from stackel.types import Array
 
 RENDER_MODES = ("ansi",)
 

@@ -9,15 +9,15 @@ import numpy as np
 
 from stackel.certificate import Certificate, certify
 from stackel.errors import OptionError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners.players import Policy, policies_of
 from stackel.learners.rounds import Observe, Rounds
 from stackel.response import reply
+from stackel.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = np.ndarray
 
 LAST = 0.2
 """The share of the rounds, at the end, whose mean is the profile."""

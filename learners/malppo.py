@@ -25,12 +25,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from stackel.errors import OptionError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners.backends import MALPPO
 from stackel.learners.checkpoints import Checkpoint
 from stackel.learners.market import Market
@@ -39,8 +38,7 @@ from stackel.learners.records import Recorder
 from stackel.learners.rollout import Experience, Table
 from stackel.learners.scripted import BestSide, RandomSide
 from stackel.run import Point, Run, Status
-
-Array = np.ndarray
+from stackel.types import Array
 
 REACH = 1.25
 """Policies' means lie within this, actions within 1: a corner can be played, and left again."""

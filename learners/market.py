@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.program import compile_program
 from stackel.errors import GameError, OptionError
-from stackel.game import Game
-from stackel.grids import SparseOperator
-from stackel.program import compile_program
+from stackel.game.game import Game
+from stackel.game.grids import SparseOperator
 from stackel.response import settle
-
-Array = np.ndarray
+from stackel.types import Array
 
 ROOM = 1.5
 """How far beyond the largest equilibrium reply found a follower without a bound may explore."""

@@ -15,11 +15,11 @@ import numpy as np
 
 from stackel.equilibrium import Equilibrium
 from stackel.errors import OptionError, StackelError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.learners.rounds import Rounds
-from stackel.response import Response, middle, settle
-
-Array = np.ndarray
+from stackel.response import Response, settle
+from stackel.types import Array
 
 Policy = Callable[[Array], Any]
 """Observation to action."""

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackel.backend import missing_packages
 from stackel.errors import OptionError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners.backends import MALPPO
 from stackel.learners.rollout import Experience, Policy, Table
+from stackel.plugins import missing_packages
 from stackel.run import Run
 
 if TYPE_CHECKING:

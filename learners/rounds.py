@@ -26,11 +26,10 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from stackel.errors import OptionError
-from stackel.game import Game
-from stackel.grids import SparseOperator, grid_of
+from stackel.game.game import Game
+from stackel.game.grids import SparseOperator, grid_of
 from stackel.learners.market import Market
-
-Array = np.ndarray
+from stackel.types import Array
 
 Observe = Literal["announced", "history"]
 """What followers know of a round's leader actions when they act: these, or only past ones."""

@@ -10,11 +10,10 @@ from gymnasium.spaces import Box
 
 from stackel.api import solve
 from stackel.errors import OptionError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners.players import Policy, best_replies, constant, policies_of
 from stackel.learners.rounds import Rounds
-
-Array = np.ndarray
+from stackel.types import Array
 
 
 class Seat(gymnasium.Env):

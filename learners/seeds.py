@@ -14,7 +14,7 @@ from stackel.api import solve
 from stackel.backend import make
 from stackel.equilibrium import Equilibrium
 from stackel.errors import OptionError, StackelError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.progress import counted
 
 

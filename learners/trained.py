@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from stackel.errors import OptionError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.learners import checkpoints
 from stackel.learners.backends import MALPPO
 from stackel.learners.malppo import Side, Training, bounded
 from stackel.learners.players import Policy
 from stackel.run import Run
-
-Array = np.ndarray
+from stackel.types import Array
 
 
 class Seen:

@@ -28,14 +28,14 @@ import numpy as np
 
 from stackel import response
 from stackel.backend import Backend, check_range
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.response import Response
 from stackel.run import Point, Run
 from stackel.solvers.augmented import Augmented, Box, own_diagonal, reach, squared
 from stackel.solvers.leaders import Followers, find, multipliers
 from stackel.systems import shared_gradients
-
-Array = np.ndarray
+from stackel.types import Array
 
 CURVATURE_POINTS = 5
 """Random actions at which concavity in the own action is looked at before accepting a game."""
@@ -219,7 +219,7 @@ class ADMM(Backend):
     def accepts(self, game: Game) -> list[str]:
         """Refuses games in which a follower's own problem is not concave where looked at."""
         calculus = game.calculus
-        x = response.middle(*game.leader_bounds)[None]
+        x = middle(*game.leader_bounds)[None]
         rng = np.random.default_rng(0)
         guess = response.inside(game, response.first_guess(game), x)
         low, high = game.follower_bounds

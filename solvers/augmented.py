@@ -18,12 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel import matrices
-from stackel.calculus import Calculus
+from stackel.calculus import matrices
+from stackel.calculus.calculus import Calculus
 from stackel.complementarity import TO_THE_EDGE
 from stackel.systems import shared_gradients
-
-Array = np.ndarray
+from stackel.types import Array
 
 HALVINGS = 30
 

@@ -25,17 +25,17 @@ from typing import ClassVar
 import numpy as np
 
 from stackel import response
-from stackel.backend import Backend, Points, check_range
+from stackel.backend import Backend, check_range
+from stackel.calculus.concavity import OwnStructure
 from stackel.complementarity import Rows
 from stackel.errors import Refusal
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.response import Response
-from stackel.run import Point, Run, Status
+from stackel.run import Point, Points, Run, Status
 from stackel.solvers.closed_form_stack import iterate
-from stackel.structure import OwnStructure
 from stackel.systems import Alone, Joint
-
-Array = np.ndarray
+from stackel.types import Array
 
 SAMPLES = 7
 """Payoffs from which the four coefficients of a ratio are recovered; the rest verify it."""
@@ -158,13 +158,13 @@ def _culprit(structure: OwnStructure) -> str:
 
 
 def _start(game: Game, start: Array | None) -> Array:
-    return response.middle(*game.leader_bounds) if start is None else np.array(start)
+    return middle(*game.leader_bounds) if start is None else np.array(start)
 
 
 def _sample_range(game: Game) -> tuple[Array, Array]:
     """Finite bounds within which coefficients are recovered, each (1, J)."""
     low, high = game.leader_bounds
-    centre = response.middle(low, high)
+    centre = middle(low, high)
     width = 1.0 + np.abs(centre)
     return np.where(np.isfinite(low), low, centre - width), np.where(
         np.isfinite(high), high, centre + width

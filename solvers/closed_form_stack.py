@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel import response
-from stackel.backend import Points
+from stackel.calculus.batch import elements
 from stackel.complementarity import Rows
-from stackel.game import Game
-from stackel.run import Run
-from stackel.stack import elements
+from stackel.game.game import Game
+from stackel.game.grids import middle
+from stackel.run import Points, Run
 from stackel.systems import Joint
-
-Array = np.ndarray
+from stackel.types import Array
 
 FAR = 1e6
 """How many times its range a decision may be looked at beyond, where it has no bound."""
@@ -136,7 +135,7 @@ def iterate(
 def _sample_range(game: Game) -> tuple[Array, Array]:
     """Finite bounds within which coefficients are recovered, each (B, 1, J)."""
     low, high = game.leader_bounds
-    centre = response.middle(low, high)
+    centre = middle(low, high)
     width = 1.0 + np.abs(centre)
     return np.where(np.isfinite(low), low, centre - width), np.where(
         np.isfinite(high), high, centre + width

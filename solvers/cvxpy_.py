@@ -24,8 +24,10 @@ import numpy as np
 
 from stackel import response
 from stackel.backend import Backend, check_range
+from stackel.calculus.structure import degree
 from stackel.errors import OptionError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.response import Response
 from stackel.run import Point, Run, Status
 from stackel.solvers.cvxpy_parts.array import why_not_concave
@@ -33,9 +35,7 @@ from stackel.solvers.cvxpy_parts.replies import CONE_ERROR, FormulaReplies, Repl
 from stackel.solvers.cvxpy_parts.stack import choose
 from stackel.solvers.cvxpy_parts.terms import Recovered
 from stackel.solvers.leaders import Followers, find, multipliers
-from stackel.structure import degree
-
-Array = np.ndarray
+from stackel.types import Array
 
 LOOKS = 5
 """Profiles at which convexity is looked at before accepting a game."""
@@ -342,7 +342,7 @@ def _looks(game: Game) -> Any:
     """Profiles to look at convexity at: actions, rivals (I, n) and leader actions (d, J)."""
     rng = np.random.default_rng(0)
     low, high = game.leader_bounds
-    x = response.middle(low, high)
+    x = middle(low, high)
     guess = response.inside(game, response.first_guess(game), x[None])
     yield guess, guess, x
     for _ in range(LOOKS - 1):

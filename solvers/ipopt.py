@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 
 from stackel.errors import OptionError
-
-Array = np.ndarray
+from stackel.types import Array
 
 MISSING = (
     'needs IPOPT, and found none: pip install "stackel[mpec]" brings one inside casadi; an '

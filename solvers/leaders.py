@@ -16,14 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel import complementarity, matrices
+from stackel import complementarity
+from stackel.calculus import matrices
 from stackel.deviations import Oracle, broken_limit, payoffs_alone, search_lines, search_range
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.multistart import together
-from stackel.response import Anticipation, Response, middle
+from stackel.response import Anticipation, Response
 from stackel.run import Run, Status
-
-Array = np.ndarray
+from stackel.types import Array
 
 
 class Followers(ABC):

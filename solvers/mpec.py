@@ -20,8 +20,8 @@ import numpy as np
 from stackel.backend import Backend, check_range
 from stackel.deviations import search_range
 from stackel.errors import OptionError, Refusal
-from stackel.game import Game
-from stackel.response import middle
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.run import Point, Run, Status
 from stackel.solvers import ipopt as solver
 from stackel.solvers.complementarity import find
@@ -30,8 +30,7 @@ from stackel.solvers.mpec_parts import model as pyomo_model
 from stackel.solvers.mpec_parts.pieces import Pieces
 from stackel.solvers.mpec_parts.stationarity import kind
 from stackel.solvers.mpec_parts.strong_stationarity import StrongStationarity
-
-Array = np.ndarray
+from stackel.types import Array
 
 STRATEGIES = ("diagonalisation", "all-at-once")
 

@@ -12,18 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from stackel import response
-from stackel.backend import Backend, Points, check_range
-from stackel.game import Game
+from stackel.backend import Backend, check_range
+from stackel.game.game import Game
 from stackel.multistart import own_slopes
 from stackel.response import Response
-from stackel.run import Point, Run
+from stackel.run import Point, Points, Run
 from stackel.solvers.leaders import Followers, find, multipliers
 from stackel.solvers.newton_stack import find as find_stack
-
-Array = np.ndarray
+from stackel.types import Array
 
 
 class _CoreFollowers(Followers):

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel import complementarity, matrices, response
-from stackel.backend import Points
+from stackel import complementarity, response
+from stackel.calculus import matrices
+from stackel.calculus.batch import elements
 from stackel.deviations import FEASIBLE, search_lines, search_range
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.response import Response
-from stackel.run import Run
-from stackel.stack import elements
-
-Array = np.ndarray
+from stackel.run import Points, Run
+from stackel.types import Array
 
 STEP = 1e-5
 """Step of the slopes' differences, relative to 1 + |x|."""

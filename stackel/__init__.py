@@ -1,7 +1,5 @@
 """Multi-leader multi-follower Stackelberg games: stated once, solved by many methods."""
 
-from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
-from importlib.metadata import version as _version
 from pathlib import Path as _Path
 
 # In a checkout, formulations/, solvers/ and learners/ lie beside this folder; installed, they lie
@@ -15,11 +13,6 @@ if _pyproject.is_file() and b'name = "stackel"' in _pyproject.read_bytes().split
     if __name__ != "stackel":
         raise ImportError(f"this package is stackel, not {__name__}")
     __path__.append(str(_pyproject.parent))
-
-try:
-    __version__ = _version("stackel")
-except _PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
 
 # The imports come last: they need the path.
 # ruff: noqa: E402
@@ -37,11 +30,12 @@ from stackel.errors import (
     Refusal,
     StackelError,
 )
-from stackel.game import Action, Game
-from stackel.grids import Follower, Leader, Pairs, Peers
+from stackel.game.game import Action, Game
+from stackel.game.grids import Follower, Leader, Pairs, Peers
 from stackel.many import solve_many
 from stackel.run import Point, Run, Status
 from stackel.sweeps import sweep
+from stackel.version import __version__ as __version__
 
 __all__ = [
     "Action",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,15 +17,17 @@ from stackel.certificate import TOLERANCE
 from stackel.deviations import search_range
 from stackel.equilibrium import Equilibrium
 from stackel.errors import NotConverged, OptionError, Refusal, StackelError
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.progress import progress as progress_line
 from stackel.response import Anticipation
 from stackel.run import Callback, Point, Run, Status, Stop
+from stackel.types import Array
+from stackel.version import versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = np.ndarray
 
 SAME = 1e-6
 """Two profiles of leader actions closer than this, relative to their range, are the same."""
@@ -228,7 +229,7 @@ def _from_starts(
     certificate: bool,
 ) -> Equilibrium:
     """The best answer from several starts, the other distinct equilibria beside it."""
-    low, high = search_range(game, response.middle(*game.leader_bounds))
+    low, high = search_range(game, middle(*game.leader_bounds))
     found: list[Equilibrium] = []
     for k in range(starts):
         if k:
@@ -298,23 +299,9 @@ def _guarded(game: Game, backend: Backend, run: Run) -> Point:
 def _kept(game: Game, run: Run, status: Status, detail: str) -> Point:
     if run.best is not None:
         return replace(run.best, status=status, detail=detail)
-    x = response.middle(*game.leader_bounds) if run.start is None else run.start
+    x = middle(*game.leader_bounds) if run.start is None else run.start
     y = response.inside(game, response.first_guess(game), x)
     return Point(x, y, status, detail=detail or "stopped before the first point was reached")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what an answer rests on."""
-    import scipy
-
-    import stackel
-
-    return {
-        "stackel": stackel.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "python": ".".join(map(str, sys.version_info[:3])),
-    }
 
 
 def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) -> Equilibrium:

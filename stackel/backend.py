@@ -10,18 +10,18 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, fields
 from functools import cache
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
 
 from stackel.errors import OptionError, Refusal, StackelError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.plugins import missing_packages
 from stackel.response import Response
-from stackel.run import Point, Run
+from stackel.run import Point, Points, Run
 
 BUILT_IN: Mapping[str, str] = {
     "closed-form": "stackel.solvers.closed_form:ClosedForm",
@@ -43,27 +43,6 @@ LEARNERS: Mapping[str, str] = {
 """The same for those that learn, which ``auto`` leaves alone."""
 
 GROUP = "stackel.backends"
-
-
-@dataclass
-class Points:
-    """What a backend hands back for a stack of B games.
-
-    Attributes:
-        x: leader actions (B, d, J).
-        y: follower actions (B, I, n).
-        lam, mu: multipliers of own limits (B, I, m) and shared ones (B, k).
-        solved: where the method's own stopping test is met and nothing speaks against the point
-            (B,); the other games are solved alone.
-        stats: counts worth reporting, by name, one for each game (B,).
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    lam: np.ndarray
-    mu: np.ndarray
-    solved: np.ndarray
-    stats: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Backend(ABC):
@@ -120,14 +99,6 @@ class Backend(ABC):
     def missing(self) -> list[str]:
         """Reasons why it cannot run here: packages that are not installed."""
         return missing_packages(self.requires)
-
-
-def missing_packages(requires: Mapping[str, str]) -> list[str]:
-    return [
-        f'needs the package {package}: pip install "stackel[{extra}]"'
-        for package, extra in requires.items()
-        if find_spec(package) is None
-    ]
 
 
 @cache

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stackel.errors import GameError, StackelError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
 
 MARKETS: Mapping[str, str] = {
     "vehicular-twins": "stackel.formulations.vehicular_twins:VehicularTwins",

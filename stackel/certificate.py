@@ -18,11 +18,11 @@ from stackel import measures, response
 from stackel.complementarity import FAR
 from stackel.deviations import Deviation, search_lines
 from stackel.existence import Uniqueness, uniqueness
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.multistart import search_many
 from stackel.response import Anticipation, Response
+from stackel.types import Array
 
-Array = np.ndarray
 Verdict = Literal["certified", "local", "refuted"]
 
 TOLERANCE = 1e-6

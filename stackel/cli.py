@@ -27,6 +27,7 @@ from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError, NotConverged, OptionError, StackelError
 from stackel.market_file import SOLVE, MarketFile, read_market, required
 from stackel.run import Status
+from stackel.version import __version__
 
 CODES = "\b\n" + (__doc__ or "").partition("\n\n")[2].rstrip()  # \b: keep the lines as they are
 
@@ -58,8 +59,6 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from stackel import __version__
-
         typer.echo(f"stackel {__version__}")
         raise typer.Exit
 

@@ -16,13 +16,12 @@ from stackel import backend as registry
 from stackel.backend import Backend
 from stackel.equilibrium import Equilibrium
 from stackel.errors import NotConverged, OptionError, Refusal, StackelError
-from stackel.game import Game
+from stackel.game.game import Game
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Array = np.ndarray
 
 AGREE = 1e-4
 """Relative distance up to which two answers are the same."""

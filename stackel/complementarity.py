@@ -26,7 +26,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-Array = np.ndarray
+from stackel.types import Array
 
 HALVINGS = 12
 

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stackel.game import Game
-
-Array = np.ndarray
+from stackel.game.game import Game
+from stackel.types import Array
 
 Oracle = Callable[..., tuple[Array, Array]]
 """Leader actions (B, d, J) to follower actions (B, I, n) and which of them are good (B,). For a

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackel.certificate import TOLERANCE, Certificate, certify
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.response import Anticipation
 from stackel.run import Status
+from stackel.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
 
-from stackel import matrices
-from stackel.game import Game
-from stackel.response import first_guess, middle
-
-Array = np.ndarray
+from stackel.calculus import matrices
+from stackel.game.game import Game
+from stackel.game.grids import middle
+from stackel.response import first_guess
+from stackel.types import Array
 
 DENSE_UP_TO = 400
 

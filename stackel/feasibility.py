@@ -9,9 +9,9 @@ import numpy as np
 from stackel import response
 from stackel.errors import GameError, InfeasibleError, NoEquilibriumError
 from stackel.existence import diagnose
-from stackel.game import Game
-
-Array = np.ndarray
+from stackel.game.game import Game
+from stackel.game.grids import middle
+from stackel.types import Array
 
 
 def check(game: Game) -> None:
@@ -28,7 +28,7 @@ def check(game: Game) -> None:
             "that subclasses stackel.Game, or use one of stackel.formulations"
         )
     calculus = game.calculus
-    x = response.middle(*game.leader_bounds)
+    x = middle(*game.leader_bounds)
     y = response.inside(game, response.first_guess(game), x)
     formulas = {
         "follower_payoff": calculus.follower_payoffs(y, y, x),

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from stackel import expression
-from stackel.expression import Expression
+from stackel.calculus import expression
+from stackel.calculus.expression import Expression
 
 __all__ = ["concat", "exp", "log", "over_followers", "over_leaders", "sqrt", "tanh"]
 

@@ -19,20 +19,22 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel import response
-from stackel.api import check_solve_options, solve, versions
-from stackel.backend import Backend, Points
+from stackel.api import check_solve_options, solve
+from stackel.backend import Backend
+from stackel.calculus.batch import elements, kind_of, stack
 from stackel.certificate import TOLERANCE, Certificate
 from stackel.equilibrium import Equilibrium
 from stackel.errors import NotConverged, OptionError, StackelError
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.progress import counted
 from stackel.response import Anticipation, Response
-from stackel.run import Run, Status, Stop
+from stackel.run import Points, Run, Status, Stop
 from stackel.screening import screen
-from stackel.stack import elements, kind_of, stack
 from stackel.stack_certificate import certify_stack
+from stackel.types import Array
+from stackel.version import versions
 
-Array = np.ndarray
 Answer = Equilibrium | StackelError
 
 AUTO = ("closed-form", "newton")
@@ -195,7 +197,7 @@ class _Batch:
         """Answer what of one stack's games is beyond doubt."""
         with np.errstate(all="ignore"):
             good, settled = screen(whole, [self.games[k] for k in places])
-            start = response.middle(*whole.leader_bounds)
+            start = middle(*whole.leader_bounds)
             for backend in self.backends:
                 open_ = np.flatnonzero(good)
                 if not len(open_):
@@ -258,7 +260,7 @@ class _Batch:
             eq = Equilibrium(
                 game,
                 self.backends[0].name,
-                response.middle(*game.leader_bounds),
+                middle(*game.leader_bounds),
                 response.first_guess(game),
                 status,
                 detail="not reached: this is where a search would begin",

@@ -44,8 +44,8 @@ from stackel import backend as registry
 from stackel import catalogue
 from stackel.data_files import Table, edge_list, graph_file, read_text, tie_matrix
 from stackel.errors import GameError, StackelError, unknown
-from stackel.game import Game
-from stackel.grids import Grid, grid_of
+from stackel.game.game import Game
+from stackel.game.grids import Grid, grid_of
 from stackel.toml_values import check_numbers, expected_of, fits
 
 TOP = ("market", "preset", "data", "solve", "sweep")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from stackel import response
+from stackel.calculus.structure import degree
 from stackel.deviations import search_range
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.response import Response
-from stackel.structure import degree
 from stackel.systems import Joint
-
-Array = np.ndarray
-
+from stackel.types import Array
 
 SAMPLES = 64
 """Trial actions of each follower where its problem is not proved concave."""

@@ -12,10 +12,9 @@ import numpy as np
 
 from stackel import response
 from stackel.deviations import FEASIBLE, Oracle, Search, payoffs_alone, search_lines, search_range
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.response import Anticipation, Response
-
-Array = np.ndarray
+from stackel.types import Array
 
 STARTS = 6
 """Random starts for each leader, beside the point itself, the best line and the box's middle."""

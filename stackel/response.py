@@ -14,13 +14,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from stackel import complementarity
+from stackel.calculus.batch import EDGES, elements
 from stackel.complementarity import Solution
 from stackel.errors import OptionError
-from stackel.game import Game
-from stackel.stack import EDGES, elements
+from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.systems import CHUNK, Alone, Joint, open_bounds
-
-Array = np.ndarray
+from stackel.types import Array
 
 Anticipation = Literal["equilibrium", "own_response", "none"]
 """What a leader foresees of the followers when it deviates: their new equilibrium (Stackelberg);
@@ -73,14 +73,6 @@ def check_anticipation(anticipation: str) -> None:
         raise OptionError(
             f"anticipation = {anticipation!r}; expected one of {', '.join(get_args(Anticipation))}"
         )
-
-
-def middle(low: Array, high: Array) -> Array:
-    """A point inside a box: its middle, or a unit off its finite side."""
-    low_is, high_is = np.isfinite(low), np.isfinite(high)
-    safe_low, safe_high = np.where(low_is, low, 0.0), np.where(high_is, high, 0.0)
-    one_sided = np.where(low_is, safe_low + 1.0, np.where(high_is, safe_high - 1.0, 0.0))
-    return np.where(low_is & high_is, (safe_low + safe_high) / 2, one_sided)
 
 
 def first_guess(game: Game) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+from stackel.types import Array
 
 
 class Status(Enum):
@@ -120,3 +120,24 @@ class Run:
         if self.callback is not None:
             self.callback(len(self.history), entry)
         self.check()
+
+
+@dataclass
+class Points:
+    """What a backend hands back for a stack of B games.
+
+    Attributes:
+        x: leader actions (B, d, J).
+        y: follower actions (B, I, n).
+        lam, mu: multipliers of own limits (B, I, m) and shared ones (B, k).
+        solved: where the method's own stopping test is met and nothing speaks against the point
+            (B,); the other games are solved alone.
+        stats: counts worth reporting, by name, one for each game (B,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    lam: np.ndarray
+    mu: np.ndarray
+    solved: np.ndarray
+    stats: dict[str, np.ndarray] = field(default_factory=dict)

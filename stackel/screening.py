@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from stackel import matrices, response
+from stackel import response
+from stackel.calculus import matrices
 from stackel.existence import contracting, opposing
-from stackel.game import Game
-from stackel.response import Response, middle
-
-Array = np.ndarray
+from stackel.game.game import Game
+from stackel.game.grids import middle
+from stackel.response import Response
+from stackel.types import Array
 
 AGREE = 1e-9
 """Relative difference between a stack's formulas and a game's own that counts as none."""

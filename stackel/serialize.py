@@ -36,10 +36,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from stackel import version
 from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError
-from stackel.game import Game
-from stackel.grids import SparseOperator
+from stackel.game.game import Game
+from stackel.game.grids import SparseOperator
 
 FORMAT = 1
 """Raised whenever an older stackel would misread the file."""
@@ -51,9 +52,7 @@ def document(eq: Equilibrium) -> dict[str, Any]:
     Raises:
         GameError: the format has no word for a value, or loading could not find its class.
     """
-    import stackel
-
-    head = {"format": FORMAT, "version": stackel.__version__}
+    head = {"format": FORMAT, "version": version.__version__}
     return {"stackel": head, "equilibrium": _encode(eq, "equilibrium", type(eq.game))}
 
 
@@ -109,13 +108,11 @@ def load(path: str | Path) -> Equilibrium:
 
 
 def _equilibrium(document: Any) -> Equilibrium:
-    import stackel
-
     match document:
-        case {"stackel": {"format": int(version)} as head} if version > FORMAT:
+        case {"stackel": {"format": int(number)} as head} if number > FORMAT:
             raise GameError(
-                f"written in format {version} by stackel {head.get('version')}; stackel "
-                f"{stackel.__version__} reads formats up to {FORMAT}: upgrade stackel"
+                f"written in format {number} by stackel {head.get('version')}; stackel "
+                f"{version.__version__} reads formats up to {FORMAT}: upgrade stackel"
             )
         case {"stackel": {"format": int()}, "equilibrium": {"fields": body}}:
             market = _find(body["game"]["$dataclass"])

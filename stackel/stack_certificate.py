@@ -11,17 +11,17 @@ import math
 
 import numpy as np
 
-from stackel import matrices, measures, response
+from stackel import measures, response
+from stackel.calculus import matrices
+from stackel.calculus.batch import elements
 from stackel.certificate import NO_BOUNDS, NOT_PROVED, POINTS, ROUNDING, Certificate, losing
 from stackel.deviations import search_lines
 from stackel.existence import Uniqueness
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.response import Response
 from stackel.screening import derivatives
-from stackel.stack import elements
 from stackel.stack_trials import StackTrials
-
-Array = np.ndarray
+from stackel.types import Array
 
 NUMBERS = 3_000
 """Points whose leaders' trial actions are answered together, times followers' decisions, times the

@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from stackel import response
-from stackel.game import Game
+from stackel.calculus.batch import elements
+from stackel.game.game import Game
 from stackel.response import Response
-from stackel.stack import elements
-
-Array = np.ndarray
+from stackel.types import Array
 
 APART = 7
 """Of the first batch, every so many trials are answered first, for the others to start from."""

@@ -30,7 +30,7 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel.errors import GameError, StackelError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.market_file import SOLVE, Parts, located, read_parts, read_value
 
 SWEEP: Mapping[str, tuple[tuple[type, ...], str]] = {

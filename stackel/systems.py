@@ -13,12 +13,11 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from stackel import matrices
-from stackel.calculus import Calculus
+from stackel.calculus import matrices
+from stackel.calculus.calculus import Calculus
+from stackel.calculus.matrices import Product, bicgstab
 from stackel.complementarity import Rows
-from stackel.matrices import Product, bicgstab
-
-Array = np.ndarray
+from stackel.types import Array
 
 DENSE_UP_TO = 100
 """Unknowns of one joint system up to which its matrix is formed; above, products only."""

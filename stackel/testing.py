@@ -13,10 +13,10 @@ from stackel import api, feasibility, response
 from stackel import backend as registry
 from stackel.backend import Backend
 from stackel.errors import NotConverged, Refusal, StackelError
-from stackel.game import Action, Game
+from stackel.game.game import Action, Game
+from stackel.game.grids import middle
 from stackel.run import Run, Status
-
-Array = np.ndarray
+from stackel.types import Array
 
 TRIALS = 8
 """Random profiles at which a market's formulas are compared."""
@@ -52,7 +52,7 @@ def check_game(game: Game, *, seed: int = 0) -> None:
         _check_rows(game, x, y, rivals, rng)
         _check_slopes(game, x, y, rivals, rng)
     _check_batches(game, rng)
-    settled = response.settle(game, response.middle(*game.leader_bounds))
+    settled = response.settle(game, middle(*game.leader_bounds))
     _expect(
         bool(settled.converged),
         "the followers cannot be settled in the middle of the leaders' range; are their payoffs "
@@ -66,7 +66,7 @@ def _expect(good: bool, otherwise: str) -> None:
 
 
 def _inside(low: Array, high: Array, rng: np.random.Generator) -> Array:
-    centre = response.middle(low, high)
+    centre = middle(low, high)
     low = np.where(np.isfinite(low), low, centre - 1.0)
     high = np.where(np.isfinite(high), high, centre + 1.0)
     return low + (high - low) * rng.uniform(0.2, 0.8, low.shape)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import PROBLEMS
-from stackel import Action, Follower, Leader, matrices, response, systems
+from stackel import Action, Follower, Leader, response, systems
+from stackel.calculus import matrices
+from stackel.calculus.matrices import bicgstab
 from stackel.formulations.vehicular_twins import on_graph
 from stackel.functions import over_followers, over_leaders
-from stackel.matrices import bicgstab
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9))

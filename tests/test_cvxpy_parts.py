@@ -19,7 +19,7 @@ from problems import LinearCournot, LogPricing
 from stackel import Follower, Peers, response
 from stackel.formulations.vehicular_twins import fig3
 from stackel.functions import concat, exp, log, over_leaders, sqrt, tanh
-from stackel.grids import SparseOperator
+from stackel.game.grids import SparseOperator, middle
 from stackel.solvers.cvxpy_ import Mixer
 from stackel.solvers.cvxpy_parts.array import Elementwise
 from stackel.solvers.cvxpy_parts.replies import Replies
@@ -115,7 +115,7 @@ def test_recovered_terms_are_the_formulas(p: Any) -> None:
     recovered = Recovered(game.calculus)
     assert recovered.complete
     rng = np.random.default_rng(1)
-    x = response.middle(*game.leader_bounds)
+    x = middle(*game.leader_bounds)
     for _ in range(3):
         y, r = (
             response.first_guess(game) * rng.uniform(0.5, 1.5, game.follower_shape) for _ in "yr"
@@ -127,7 +127,7 @@ def test_recovered_terms_are_the_formulas(p: Any) -> None:
 def test_recovered_problem_is_dpp(p: Any) -> None:
     game = p.make()
     replies = Replies(game, Recovered(game.calculus), None, {})
-    x = np.broadcast_to(response.middle(*game.leader_bounds), (2, *game.leader_shape))
+    x = np.broadcast_to(middle(*game.leader_bounds), (2, *game.leader_shape))
     y = np.broadcast_to(
         response.inside(game, response.first_guess(game), x), (2, *game.follower_shape)
     )

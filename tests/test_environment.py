@@ -18,7 +18,7 @@ import stackel
 from problems import Congestion, Duopoly, LinearCournot, LogPricing, PersonalPrices
 from stackel import Action, GameError, OptionError, StackelError, learners
 from stackel.formulations.vehicular_twins import fig3
-from stackel.grids import grid_of
+from stackel.game.grids import grid_of
 from stackel.learners import (
     BestReply,
     Fixed,

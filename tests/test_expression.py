@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stackel import functions as F
-from stackel.derivatives import directional, gradient
+from stackel.calculus.derivatives import directional, gradient
+from stackel.calculus.expression import Expression, symbol
+from stackel.calculus.program import compile_program
 from stackel.errors import GameError
-from stackel.expression import Expression, symbol
-from stackel.program import compile_program
 
 W = np.array([[0.0, 1.0, 2.0], [0.5, 0.0, 0.3], [1.0, 0.2, 0.0]])
 

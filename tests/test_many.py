@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import stackel
 from problems import PersonalPrices
 from stackel import Action, Follower, Game, Leader
+from stackel.calculus.batch import elements, kind_of, stack
 from stackel.errors import (
     GameError,
     InfeasibleError,
@@ -27,7 +28,6 @@ from stackel.functions import log, over_followers, over_leaders
 from stackel.run import Status
 from stackel.screening import agreeing
 from stackel.solvers.newton import Newton
-from stackel.stack import elements, kind_of, stack
 
 ACTIONS = ("leader_actions", "follower_actions", "leader_payoffs", "follower_payoffs")
 SAME = ("verdict", "exact_replies", "global_search", "trials", "unsettled", "losers", "notes")

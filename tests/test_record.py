@@ -14,6 +14,7 @@ import pytest
 import kept
 import stackel
 from record import RECORD, cases, observe
+from stackel import version
 from stackel.formulations.vehicular_twins import fig3
 
 DATA = Path(__file__).parent / "data"
@@ -123,7 +124,7 @@ def test_answers_saved_before_load(kind: str) -> None:
 def test_a_sweep_stored_before_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four of its six cells were kept; they are not solved again."""
     pytest.importorskip("xarray")
-    monkeypatch.setattr(stackel, "__version__", "0.1.0")
+    monkeypatch.setattr(version, "__version__", "0.1.0")
     store = tmp_path / "sweep"
     shutil.copytree(DATA / "sweep", store)
     before = (store / "cells.log").read_bytes()

@@ -18,7 +18,7 @@ import stackel
 from stackel import Action, Equilibrium, Follower, Game, GameError, Leader, Pairs, Peers, Status
 from stackel.formulations.vehicular_twins import Radio, fig3, on_graph
 from stackel.functions import log, over_followers, over_leaders
-from stackel.grids import SparseOperator
+from stackel.game.grids import SparseOperator
 from stackel.response import settle
 
 FIG3 = np.array([[0.95618652, 0.81081216]])

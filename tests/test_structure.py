@@ -11,10 +11,12 @@ import pytest
 import stackel
 from problems import PROBLEMS, LinearCournot, LogPricing, Substitutes
 from stackel import existence, response
-from stackel.expression import symbol
+from stackel.calculus.concavity import OwnStructure
+from stackel.calculus.expression import symbol
+from stackel.calculus.structure import degree, split
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
 from stackel.functions import exp, log, over_leaders
-from stackel.structure import OwnStructure, degree, split
+from stackel.game.grids import middle
 
 
 def test_degrees() -> None:
@@ -54,14 +56,14 @@ def test_atoms_and_the_rest() -> None:
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 def test_split_adds_up(problem) -> None:
     """The parts, evaluated and summed, are the formula."""
-    from stackel.program import compile_program
+    from stackel.calculus.program import compile_program
 
     game = problem.make()
     calculus = game.calculus
     structure = OwnStructure(calculus).payoff
     rng = np.random.default_rng(0)
-    y = response.inside(game, response.first_guess(game), response.middle(*game.leader_bounds))
-    x = response.middle(*game.leader_bounds)
+    y = response.inside(game, response.first_guess(game), middle(*game.leader_bounds))
+    x = middle(*game.leader_bounds)
     rivals = y * rng.uniform(0.5, 1.0, y.shape)
     inputs = [calculus.Y, calculus.R, calculus.X]
     total = np.zeros((len(y), 1))
@@ -82,7 +84,7 @@ def test_concavity_is_proved_or_not_claimed() -> None:
         (Substitutes([[10, 8], [9, 9]], [1.0, 1.2]), True),
         (Substitutes([[10, 8], [9, 9]], [1.0, 1.2], g=1.5), False),
     ):
-        x = response.middle(*game.leader_bounds)
+        x = middle(*game.leader_bounds)
         y = response.first_guess(game)
         assert OwnStructure(game.calculus).concavity(y, x)[0] is proved
     modulus = OwnStructure(fig3().calculus).concavity(np.ones((3, 2)), np.array([[1.0, 1.0]]))[1]
@@ -97,7 +99,7 @@ def test_admm_refuses_what_is_not_concave() -> None:
 
 def test_spectral_radius_at_scale_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
     game = on_graph(nx.les_miserables_graph(), influence=0.7)
-    x = response.middle(*game.leader_bounds)
+    x = middle(*game.leader_bounds)
     y = response.settle(game, x).y
     dense = existence.uniqueness(game, x, y)
     monkeypatch.setattr(existence, "DENSE_UP_TO", 10)
@@ -134,7 +136,7 @@ def test_no_false_alarms() -> None:
 
 def test_split_counts_broadcast_terms_as_often_as_they_stand() -> None:
     """A term narrower than the sum that it stands in is counted once a column."""
-    from stackel.program import compile_program
+    from stackel.calculus.program import compile_program
 
     y, x = symbol("y", (3, 2)), symbol("x", (1, 2))
     narrow = over_leaders(x * log(1 + y))  # (3, 1)

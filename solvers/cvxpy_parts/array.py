@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from stackel.errors import GameError
-from stackel.game import Game
-
-Array = np.ndarray
+from stackel.game.game import Game
+from stackel.types import Array
 
 QUOTE = 160
 """Longest expression that a reason quotes, in characters."""

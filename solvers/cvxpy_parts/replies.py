@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.solvers.cvxpy_parts.array import Elementwise, limits_of
 from stackel.solvers.cvxpy_parts.stack import (
     ROWS,
@@ -30,8 +30,7 @@ from stackel.solvers.cvxpy_parts.stack import (
 )
 from stackel.solvers.cvxpy_parts.terms import Recovered, Terms
 from stackel.systems import shared_gradients
-
-Array = np.ndarray
+from stackel.types import Array
 
 TRUST = 3.0
 """A step is trusted while every argument of log, root and power changes by less than this factor,

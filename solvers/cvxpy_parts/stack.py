@@ -23,8 +23,7 @@ import scipy.sparse as sp
 
 from stackel.solvers.cvxpy_parts.array import power
 from stackel.solvers.cvxpy_parts.terms import Atom, AtomKind, Terms
-
-Array = np.ndarray
+from stackel.types import Array
 
 ROWS = 1024
 """Most rows of one stack."""

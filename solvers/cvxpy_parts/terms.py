@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from stackel.calculus import Calculus
-from stackel.derivatives import directional
-from stackel.expression import Expression, constant
-from stackel.program import compile_program
-from stackel.structure import Structure, degree, split
-
-Array = np.ndarray
+from stackel.calculus.calculus import Calculus
+from stackel.calculus.derivatives import directional
+from stackel.calculus.expression import Expression, constant
+from stackel.calculus.program import compile_program
+from stackel.calculus.structure import Structure, degree, split
+from stackel.types import Array
 
 NEGLIGIBLE = 1e-10
 """A coefficient of the wrong sign up to this, relative to its kind's largest, is rounding."""

@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 
 from stackel import response
-from stackel.game import Game
-from stackel.grids import SparseOperator
-
-Array = np.ndarray
+from stackel.game.game import Game
+from stackel.game.grids import SparseOperator
+from stackel.types import Array
 
 MOST_FOLLOWER_ACTIONS = 400
 """Follower decisions I n up to which a symbolic model is built."""

@@ -13,15 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from stackel.run import Run
 from stackel.solvers.complementarity import Mode
 from stackel.solvers.complementarity.base import attach
 from stackel.solvers.ipopt import Ipopt, Outcome, Program
 from stackel.solvers.mpec_parts.model import Pair
 
-Array = np.ndarray
 Side = Literal["a", "b", "both"]
 """Which of a pair is zero."""
 

@@ -18,8 +18,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from stackel.solvers.mpec_parts.model import Pair
-
-Array = np.ndarray
+from stackel.types import Array
 
 NEGLIGIBLE = 1e-7
 """Size of a, b, a limit or a distance to a bound that counts as zero."""

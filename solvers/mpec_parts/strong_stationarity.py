@@ -20,15 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.run import Run
 from stackel.solvers.complementarity import Mode
 from stackel.solvers.ipopt import Ipopt
 from stackel.solvers.mpec_parts import model as pyomo_model
 from stackel.solvers.mpec_parts.model import Pair
 from stackel.solvers.mpec_parts.pieces import NEGLIGIBLE, Pieces
-
-Array = np.ndarray
+from stackel.types import Array
 
 
 def equations(model: Any) -> list[Any]:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray
-
 
 def comparison(found: Comparison) -> Figure:
     """The leaders' actions by backend, and how far each answer is from the first that holds.

@@ -12,8 +12,8 @@ import scipy.sparse as sp
 
 from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError
-from stackel.game import Action, Game
-from stackel.grids import SparseOperator, grid_of
+from stackel.game.game import Action, Game
+from stackel.game.grids import SparseOperator, grid_of
 from stackel.plots.style import (
     COLOURS,
     GREY,
@@ -28,12 +28,12 @@ from stackel.plots.style import (
     legend,
     style,
 )
+from stackel.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray
 Colours = Sequence[str | Sequence[str]]  # of each series: one, or one for each of its bars
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray
 
 # What a column's name contains if it should fall by orders of magnitude, and columns that count.
 RESIDUALS = ("residual", "primal", "dual", "gap", "change", "violation", "error", "penalty")

@@ -7,7 +7,7 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from stackel.game import Action
+from stackel.game.game import Action
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,6 +11,7 @@ import numpy as np
 
 from stackel.errors import OptionError
 from stackel.plots.style import COLOURS, WIDTH, figure_of, style
+from stackel.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray
 Spread = Literal["std", "quantile"]
 
 PLAYERS = ("leader", "follower", "leader_decision", "follower_decision")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackel import response
-from stackel.backend import missing_packages
 from stackel.errors import GameError, OptionError
-from stackel.game import Game
+from stackel.game.game import Game
+from stackel.plugins import missing_packages
 from stackel.reproduction.published import QUANTITIES, SETTINGS, Printed, printed
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ import numpy as np
 
 from stackel.api import solve
 from stackel.equilibrium import Equilibrium
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.reproduction.published import PRINTED, Printed
-
-Array = np.ndarray
+from stackel.types import Array
 
 PRESET = (15.0, 100.0)
 """payment_scale and utility_scale of the published preset."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stackel.api import solve
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.reproduction.experiment import Answers
 from stackel.reproduction.fit import PRESET
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stackel.backend import Backend
 from stackel.certificate import TOLERANCE
 from stackel.errors import OptionError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.response import Anticipation
 from stackel.sweeps.bar import bar
 from stackel.sweeps.cells import Outcome

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from stackel.api import solve
+from stackel.calculus.batch import kind_of
 from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError, NotConverged, StackelError
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.many import FEWEST, solve_many
 from stackel.run import Status
-from stackel.stack import kind_of
 from stackel.sweeps.plan import TAKEN, Plan
 
 BATCHED = ("auto", "closed-form", "newton")

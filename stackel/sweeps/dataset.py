@@ -10,11 +10,12 @@ import numpy as np
 
 from stackel.sweeps.describe import label, labels
 from stackel.sweeps.plan import Plan
+from stackel.types import Array
+from stackel.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = np.ndarray
 Record = Mapping[str, Any]
 
 UNREACHED: Record = {"status": "", "error": "not computed: the sweep was interrupted before it"}
@@ -138,12 +139,10 @@ def _about(name: str, records: Sequence[Record]) -> dict[str, str]:
 
 def _attributes(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
     """Texts and numbers only: NetCDF knows no others."""
-    import stackel
-
     solve = {k: v for k, v in plan.solve.items() if v is not None}
     named = {k: solve.pop(k) for k in ("anticipation", "tolerance", "certificate") if k in solve}
     return {
-        "stackel": stackel.__version__,
+        "stackel": __version__,
         "market": ", ".join(sorted({r["market"] for r in records if "market" in r})),
         "make_game": label(plan.make_game),
         "backend": plan.backend if isinstance(plan.backend, str) else repr(plan.backend),

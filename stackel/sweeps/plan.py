@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from stackel import backend as registry
-from stackel import response
+from stackel import response, version
 from stackel.backend import Backend
 from stackel.equilibrium import Equilibrium
 from stackel.errors import OptionError, unknown
-from stackel.game import Game
+from stackel.game.game import Game
 from stackel.sweeps.describe import describe, label, scalar
 
 Measure = Callable[[Equilibrium], Mapping[str, Any]]
@@ -91,10 +91,8 @@ class Plan:
 
     def fingerprint(self) -> dict[str, Any]:
         """What two sweeps have in common if their cells can stand in one directory."""
-        import stackel
-
         return {
-            "stackel": stackel.__version__,
+            "stackel": version.__version__,
             "make_game": describe(self.make_game),
             "grid": {name: [describe(v) for v in values] for name, values in self.grid.items()},
             "seeds": None if self.seeds is None else list(self.seeds),

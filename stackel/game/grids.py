@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from stackel.errors import GameError
+from stackel.types import Array
 
 DENSE_UP_TO = 64  # a smaller or fuller matrix of ties is faster dense
 DENSE_FROM_FILL = 0.25
@@ -213,3 +214,11 @@ def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.n
     if (np.isinf(lower).any() and (lower == math.inf).any()) or (upper == -math.inf).any():
         raise GameError(f"action {name!r}: a bound is infinite on the wrong side")
     return lower, upper
+
+
+def middle(low: Array, high: Array) -> Array:
+    """A point inside a box: its middle, or a unit off its finite side."""
+    low_is, high_is = np.isfinite(low), np.isfinite(high)
+    safe_low, safe_high = np.where(low_is, low, 0.0), np.where(high_is, high, 0.0)
+    one_sided = np.where(low_is, safe_low + 1.0, np.where(high_is, safe_high - 1.0, 0.0))
+    return np.where(low_is & high_is, (safe_low + safe_high) / 2, one_sided)

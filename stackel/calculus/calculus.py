@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stackel.derivatives import directional, gradient
+from stackel.calculus.derivatives import directional, gradient
+from stackel.calculus.expression import Expression, concat, lift, symbol
+from stackel.calculus.program import at_elements, compile_program
 from stackel.errors import GameError
-from stackel.expression import Expression, concat, lift, symbol
-from stackel.program import at_elements, compile_program
+from stackel.types import Array
 
 if TYPE_CHECKING:
-    from stackel.game import Game
-    from stackel.structure import OwnStructure
+    from stackel.calculus.concavity import OwnStructure
+    from stackel.game.game import Game
 
-Array = np.ndarray
 Program = Callable[..., tuple[Any, ...]]
 
 
@@ -208,14 +208,14 @@ class Calculus:
     @cached_property
     def structure(self) -> OwnStructure:
         """What the followers' formulas are made of."""
-        from stackel.structure import OwnStructure
+        from stackel.calculus.concavity import OwnStructure
 
         return OwnStructure(self)
 
     @cached_property
     def curved_limits(self) -> bool:
         """Whether some own limit is not affine in the follower's action."""
-        from stackel.structure import degree
+        from stackel.calculus.structure import degree
 
         return any(degree(e, self.Y) > 1 for e in self.own_limits.values())
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-Array = np.ndarray
+from stackel.types import Array
+
 Product = Callable[[Array], Array]
 """A matrix times vectors (B, z), element by element."""
 

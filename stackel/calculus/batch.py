@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 
 from stackel.errors import GameError
-from stackel.game import Game
-from stackel.grids import SparseOperator
-
-Array = np.ndarray
+from stackel.game.game import Game
+from stackel.game.grids import SparseOperator
 
 LARGEST = 100
 """Unknowns of a game's followers up to which it is stacked: above, one game fills arrays alone."""

@@ -36,12 +36,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 
-from stackel import grids
 from stackel.errors import GameError
-from stackel.grids import Grid, SparseOperator
+from stackel.game import grids
+from stackel.game.grids import Grid, SparseOperator
 
 if TYPE_CHECKING:
-    from stackel.calculus import Calculus
+    from stackel.calculus.calculus import Calculus
 
 Self = TypeVar("Self", bound="Game")
 
@@ -182,7 +182,7 @@ class Game:
         Raises:
             GameError: a formula that does not differentiate or has the wrong shape.
         """
-        from stackel.calculus import Calculus
+        from stackel.calculus.calculus import Calculus
 
         return Calculus(self)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.operations import evaluate
 from stackel.errors import GameError
 
 Shape = tuple[int, int]
@@ -168,10 +169,8 @@ def _broadcast(first: Shape, second: Shape, what: str) -> Shape:
 def _fold(op: str, args: tuple[Expression, ...], shape: Shape, param: Any = None) -> Expression:
     """Make a node; of constants only, compute it now."""
     if args and all(a.is_constant and isinstance(a.param, np.ndarray) for a in args):
-        from stackel.program import evaluate_op
-
         with np.errstate(all="ignore"):
-            return constant(evaluate_op(op, [a.param for a in args], param))
+            return constant(evaluate(op, [a.param for a in args], param))
     return Expression(op, args, shape, param)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stackel.expression import (
+from stackel.calculus.expression import (
     Expression,
     binary,
     concat,

@@ -13,73 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from stackel.expression import Expression, ordered
-
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}
-
-
-def _sum(a: Any, axes: tuple[int, ...]) -> Any:
-    return np.add.reduce(a, axis=axes if len(axes) > 1 else axes[0], keepdims=True)
-
-
-def _expand(a: Any, shape: tuple[int, int]) -> Any:
-    return a if a.shape[-2:] == shape else np.broadcast_to(a, a.shape[:-2] + shape)
-
-
-def _slice(a: Any, window: tuple[int, int, int, int]) -> Any:
-    r0, r1, c0, c1 = window
-    return a[..., r0:r1, c0:c1]
-
-
-def _pad(a: Any, param: tuple[tuple[int, int, int, int], tuple[int, int]]) -> Any:
-    (r0, r1, c0, c1), shape = param
-    out = np.zeros(a.shape[:-2] + shape)
-    out[..., r0:r1, c0:c1] = a
-    return out
-
-
-def _concat(parts: Sequence[Any], axis: int) -> Any:
-    """Join along a core axis; the other axes broadcast (a direction may have a single row)."""
-    if len(parts) == 1:
-        return parts[0]
-    batch = np.broadcast_shapes(*(p.shape[:-2] for p in parts))
-    other = max(p.shape[-3 - axis] for p in parts)
-    cores = [(other, p.shape[-1]) if axis == -1 else (p.shape[-2], other) for p in parts]
-    wide = [np.broadcast_to(p, batch + core) for p, core in zip(parts, cores, strict=True)]
-    return np.concatenate(wide, axis=axis)
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "tanh": np.tanh,
-    "neg": np.negative,
-    "pow": np.power,
-    "sum": _sum,
-    "expand": _expand,
-    "slice": _slice,
-    "pad": _pad,
-    "concat": _concat,
-    "transpose": lambda a: a.swapaxes(-1, -2),
-    "square": np.square,
-    "reciprocal": np.reciprocal,
-}
-
-
-def evaluate_op(op: str, values: Sequence[Any], param: Any) -> Any:
-    """One operation on numbers."""
-    if op in _INFIX:
-        return {
-            "add": np.add,
-            "sub": np.subtract,
-            "mul": np.multiply,
-            "div": np.divide,
-            "matmul": np.matmul,
-        }[op](*values)
-    if op == "concat":
-        return _concat(values, param)
-    return _CALLS[op](*values) if param is None else _CALLS[op](*values, param)
+from stackel.calculus.expression import Expression, ordered
+from stackel.calculus.operations import CALLS, INFIX
 
 
 def _identity(node: Expression, number: dict[int, int]) -> tuple[Any, ...]:
@@ -95,8 +30,8 @@ def _identity(node: Expression, number: dict[int, int]) -> tuple[Any, ...]:
 
 def _statement(node: Expression, names: list[str], exponent: Any) -> str:
     op = node.op
-    if op in _INFIX:
-        return f"{names[0]} {_INFIX[op]} {names[1]}"
+    if op in INFIX:
+        return f"{names[0]} {INFIX[op]} {names[1]}"
     if op == "neg":
         return f"-{names[0]}"
     if op == "pow" and exponent is not None:
@@ -165,7 +100,7 @@ def compile_program(
 
     last_use = {number[id(a)]: i for i, node in enumerate(nodes) for a in node.args}
     kept = {number[id(o)] for o in outputs}
-    namespace: dict[str, Any] = dict(_CALLS)
+    namespace: dict[str, Any] = dict(CALLS)
     name: dict[int, str] = {}
     free: list[str] = []
     registers = 0
