@@ -22,7 +22,7 @@ from rich.table import Table
 import stackel
 from benchmarks import naive
 from benchmarks.timing import console, interleaved, median_and_spread, shown
-from stackel import response
+from stackel.followers import response
 from stackel.formulations.vehicular_twins import fig3
 
 PROFILES = 200

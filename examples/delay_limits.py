@@ -9,7 +9,8 @@ limit. The published figures fit the latter.
 import numpy as np
 
 import stackel
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.examples.fig5_players import market
 
 GRID = {"delay": [False, True], "leaders": [2, 3, 4], "followers": [2, 3, 4, 5, 6]}

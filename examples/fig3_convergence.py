@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 import stackel
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
 COSTS = [0.3, 0.1]

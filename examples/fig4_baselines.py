@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 import stackel
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.formulations.vehicular_twins import fig3
 from stackel.learners import solve_seeds
 

@@ -7,7 +7,8 @@ Markets are nested: a further player leaves the draws of the others as they are.
 
 from dataclasses import replace
 
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
 GRID = {"leaders": [2, 3, 4], "followers": [2, 3, 4, 5, 6]}

@@ -6,7 +6,8 @@ Costs are drawn around their mean with a spread of 0.05 and kept positive, so at
 are 0.04 on average.
 """
 
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
 GRID = {

@@ -3,7 +3,8 @@
 python examples/fig7_social_ties.py [--out DIR] [--full] [--no-learner]
 """
 
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
 GRID = {"mean_tie": [4.0, 4.5, 5.0, 5.5, 6.0]}

@@ -10,7 +10,8 @@ markets with their delay limits, which move prices to the cap.
 from dataclasses import replace
 
 import stackel
-from stackel import plots, reproduction
+from stackel import plots
+from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
 GRID = {"cost": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}

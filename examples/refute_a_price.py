@@ -9,7 +9,7 @@ plays its best reply, so only a leader's deviation, with the followers re-settle
 import numpy as np
 
 import stackel
-from stackel import response
+from stackel.followers import response
 from stackel.formulations.vehicular_twins import fig3
 
 

@@ -17,7 +17,7 @@ from stackel.backend import options_of
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
-from stackel.learners.backends import MALPPO
+from stackel.learners.options import Options
 
 FORMAT = 1
 
@@ -34,7 +34,7 @@ class Kept(Protocol):
 class Checkpoint:
     """The file that a training keeps its state in, if it was given one."""
 
-    def __init__(self, settings: MALPPO, game: Game) -> None:
+    def __init__(self, settings: Options, game: Game) -> None:
         """
         Raises:
             OptionError: a path where no file can be.

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stackel.certificate import Certificate, certify
+from stackel.certificate.certificate import Certificate
+from stackel.certificate.certify import certify
 from stackel.errors import OptionError
+from stackel.followers.response import reply
 from stackel.game.game import Game
 from stackel.learners.players import Policy, policies_of
 from stackel.learners.rounds import Observe, Rounds
-from stackel.response import reply
 from stackel.types import Array
 
 if TYPE_CHECKING:

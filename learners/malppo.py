@@ -30,10 +30,10 @@ from torch import Tensor
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
-from stackel.learners.backends import MALPPO
 from stackel.learners.checkpoints import Checkpoint
 from stackel.learners.market import Market
 from stackel.learners.networks import Networks, State, clip_gradients
+from stackel.learners.options import Options
 from stackel.learners.records import Recorder
 from stackel.learners.rollout import Experience, Table
 from stackel.learners.scripted import BestSide, RandomSide
@@ -53,7 +53,7 @@ class Side:
     """
 
     def __init__(
-        self, settings: MALPPO, players: int, decisions: int, features: int, rng: torch.Generator
+        self, settings: Options, players: int, decisions: int, features: int, rng: torch.Generator
     ) -> None:
         device = rng.device
         self.settings, self.rng = settings, rng
@@ -241,7 +241,7 @@ def log_density(action: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
 class Training:
     """One training run, from its first episode or from a checkpoint's."""
 
-    def __init__(self, settings: MALPPO, game: Game, run: Run) -> None:
+    def __init__(self, settings: Options, game: Game, run: Run) -> None:
         self.settings, self.game, self.run = settings, game, run
         device = usable(settings.device)
         self.rng = torch.Generator(device).manual_seed(int(run.rng.integers(2**62)))

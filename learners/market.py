@@ -15,9 +15,9 @@ import numpy as np
 
 from stackel.calculus.program import compile_program
 from stackel.errors import GameError, OptionError
+from stackel.followers.response import settle
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
-from stackel.response import settle
 from stackel.types import Array
 
 ROOM = 1.5

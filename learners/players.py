@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from stackel.equilibrium import Equilibrium
 from stackel.errors import OptionError, StackelError, unknown
+from stackel.followers.response import Response, settle
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.learners.rounds import Rounds
-from stackel.response import Response, settle
+from stackel.results.equilibrium import Equilibrium
 from stackel.types import Array
 
 Policy = Callable[[Array], Any]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
-from stackel.learners.backends import MALPPO
+from stackel.learners.options import Options
 from stackel.learners.rollout import Experience, Policy, Table
 from stackel.plugins import missing_packages
 from stackel.run import Run
@@ -28,7 +28,7 @@ NUDGE = 0.05
 class Recorder:
     """Writes a row of the history after every update, and logs it if asked."""
 
-    def __init__(self, settings: MALPPO, game: Game, run: Run) -> None:
+    def __init__(self, settings: Options, game: Game, run: Run) -> None:
         """
         Raises:
             OptionError: TensorBoard was asked for and is not installed, or the reference backend
@@ -41,7 +41,7 @@ class Recorder:
             raise OptionError(f"option tensorboard = {self.folder!r} {lacking[0]}")
         self.reference = None
         if settings.reference:
-            from stackel.api import solve
+            from stackel.tasks.solve import solve
 
             self.reference = solve(game, settings.reference)
 

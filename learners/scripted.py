@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackel.followers.response import Response, settle
 from stackel.learners.rollout import Experience, Table
-from stackel.response import Response, settle
 
 
 class _Scripted:

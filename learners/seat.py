@@ -8,11 +8,11 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from stackel.api import solve
 from stackel.errors import OptionError, unknown
 from stackel.game.game import Game
 from stackel.learners.players import Policy, best_replies, constant, policies_of
 from stackel.learners.rounds import Rounds
+from stackel.tasks.solve import solve
 from stackel.types import Array
 
 

@@ -10,12 +10,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from stackel.api import solve
 from stackel.backend import make
-from stackel.equilibrium import Equilibrium
 from stackel.errors import OptionError, StackelError
 from stackel.game.game import Game
-from stackel.progress import counted
+from stackel.results.equilibrium import Equilibrium
+from stackel.tasks.progress import counted
+from stackel.tasks.solve import solve
 
 
 def solve_seeds(

@@ -1,1 +1,1 @@
-"""Solution methods: one a file."""
+"""Solution methods: backend NAME is in NAME.py or NAME/backend.py."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stackel import response
 from stackel.backend import Backend, check_range
+from stackel.followers import response
+from stackel.followers.response import Response, multipliers
 from stackel.game.game import Game
-from stackel.multistart import own_slopes
-from stackel.response import Response
+from stackel.leaders.equilibrium import find
+from stackel.leaders.oracle import Followers
+from stackel.leaders.slopes import own_slopes
 from stackel.run import Point, Points, Run
-from stackel.solvers.leaders import Followers, find, multipliers
 from stackel.solvers.newton_stack import find as find_stack
 from stackel.types import Array
 

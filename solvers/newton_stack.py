@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel import complementarity, response
 from stackel.calculus import matrices
 from stackel.calculus.batch import elements
-from stackel.deviations import FEASIBLE, search_lines, search_range
+from stackel.followers import complementarity, response
+from stackel.followers.response import Response
+from stackel.followers.sensitivity import sensitivity
 from stackel.game.game import Game
-from stackel.response import Response
+from stackel.leaders.deviations import FEASIBLE, search_lines, search_range
 from stackel.run import Points, Run
 from stackel.types import Array
 
@@ -87,7 +88,7 @@ class _Stationarity:
 
     def _slopes(self, game: Game, x: Array, at: Response) -> tuple[Array, Array]:
         """Moves (B, p, I, n) and slopes (B, p) at profiles (B, p)."""
-        moves = response.sensitivity(game, self._shaped(x), at, self.units)
+        moves = sensitivity(game, self._shaped(x), at, self.units)
         directions = self.units[:, None], np.moveaxis(moves, 1, 0)
         slopes = game.calculus.leader_slopes(self._shaped(x), at.y, *directions)  # (p, B, J)
         own = slopes[np.arange(len(self.leader)), :, self.leader]

@@ -16,26 +16,31 @@ if _pyproject.is_file() and b'name = "stackel"' in _pyproject.read_bytes().split
 
 # The imports come last: they need the path.
 # ruff: noqa: E402
-from stackel.api import backends, solve
+from stackel import deprecated as _deprecated
 from stackel.backend import Backend
-from stackel.certificate import Certificate, Deviation, certify
-from stackel.comparison import Comparison, compare
-from stackel.equilibrium import Equilibrium
+from stackel.certificate.certificate import Certificate
+from stackel.certificate.certify import certify
 from stackel.errors import (
     GameError,
     InfeasibleError,
     NoEquilibriumError,
-    NotConverged,
     OptionError,
     Refusal,
     StackelError,
 )
 from stackel.game.game import Action, Game
 from stackel.game.grids import Follower, Leader, Pairs, Peers
-from stackel.many import solve_many
+from stackel.leaders.deviations import Deviation
+from stackel.results.comparison import Comparison
+from stackel.results.equilibrium import Equilibrium, NotConverged
 from stackel.run import Point, Run, Status
-from stackel.sweeps import sweep
+from stackel.sweeps.sweep import sweep
+from stackel.tasks.compare import compare
+from stackel.tasks.many import solve_many
+from stackel.tasks.solve import backends, solve
 from stackel.version import __version__ as __version__
+
+_deprecated.register()
 
 __all__ = [
     "Action",

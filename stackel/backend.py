@@ -7,20 +7,17 @@ come through the entry-point group ``stackel.backends``.
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
-from importlib import metadata
 from typing import Any, ClassVar
 
 import numpy as np
 
 from stackel.errors import OptionError, Refusal, StackelError, unknown
+from stackel.followers.response import Response
 from stackel.game.game import Game
-from stackel.plugins import missing_packages
-from stackel.response import Response
+from stackel.plugins import Register, missing_packages
 from stackel.run import Point, Points, Run
 
 BUILT_IN: Mapping[str, str] = {
@@ -43,6 +40,7 @@ LEARNERS: Mapping[str, str] = {
 """The same for those that learn, which ``auto`` leaves alone."""
 
 GROUP = "stackel.backends"
+REGISTER = Register("backend", GROUP, {**BUILT_IN, **LEARNERS})
 
 
 class Backend(ABC):
@@ -101,15 +99,9 @@ class Backend(ABC):
         return missing_packages(self.requires)
 
 
-@cache
-def _entry_points() -> dict[str, metadata.EntryPoint]:
-    return {e.name: e for e in metadata.entry_points(group=GROUP)}
-
-
 def names() -> list[str]:
     """All registered backends, built-in ones first."""
-    ours = [*BUILT_IN, *LEARNERS]
-    return [*ours, *(n for n in _entry_points() if n not in ours)]
+    return REGISTER.names()
 
 
 def find(name: str) -> type[Backend]:
@@ -117,21 +109,9 @@ def find(name: str) -> type[Backend]:
 
     Raises:
         OptionError: there is none.
-        StackelError: a third party's entry point does not load.
+        StackelError: a third party's entry point does not load, or is no backend.
     """
-    place = BUILT_IN.get(name) or LEARNERS.get(name)
-    if place is not None:
-        module, _, attribute = place.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    if name not in _entry_points():
-        raise unknown("backend", name, ["auto", *names()])
-    try:
-        found = _entry_points()[name].load()
-    except Exception as error:
-        raise StackelError(
-            f"backend {name!r} is registered by {_entry_points()[name].value} but does not load: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    found = REGISTER.find(name, known=["auto"])
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise StackelError(f"backend {name!r}: {found!r} is not a subclass of stackel.Backend")
     return found

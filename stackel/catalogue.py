@@ -6,14 +6,13 @@ add markets through the entry-point group ``stackel.markets``.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from importlib import metadata
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from stackel.errors import GameError, StackelError, unknown
+from stackel.errors import GameError, unknown
 from stackel.game.game import Game
+from stackel.plugins import Register, load
 
 MARKETS: Mapping[str, str] = {
     "vehicular-twins": "stackel.formulations.vehicular_twins:VehicularTwins",
@@ -33,6 +32,7 @@ MARKETS: Mapping[str, str] = {
 """Name to ``module:class``."""
 
 GROUP = "stackel.markets"
+REGISTER = Register("market", GROUP, MARKETS)
 
 
 class Preset(NamedTuple):
@@ -55,9 +55,12 @@ PRESETS: Mapping[str, Preset] = {
     "fig3": Preset(FIG3, about="Fig. 3 of the vehicular-twins paper, scaled as published"),
     "fig3-literal": Preset(FIG3, {"scale": "literal"}, "the same, equations as printed"),
     "fig3-delay": Preset(FIG3, {"delay": True}, "the same as fig3, with the delay limit"),
-    "karate": Preset("stackel.catalogue:karate", about="followers on Zachary's karate club"),
+    "karate": Preset(
+        "stackel.formulations.social_graphs:karate", about="followers on Zachary's karate club"
+    ),
     "les-miserables": Preset(
-        "stackel.catalogue:les_miserables", about="followers on the characters of Les Misérables"
+        "stackel.formulations.social_graphs:les_miserables",
+        about="followers on the characters of Les Misérables",
     ),
     "five-firms": Preset(
         "stackel.formulations.murphy_sherali_soyster:five_firms",
@@ -88,13 +91,9 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def _entry_points() -> dict[str, metadata.EntryPoint]:
-    return {e.name: e for e in metadata.entry_points(group=GROUP)}
-
-
 def markets() -> list[str]:
     """All registered markets, built-in ones first."""
-    return [*MARKETS, *(n for n in _entry_points() if n not in MARKETS)]
+    return REGISTER.names()
 
 
 def names() -> list[str]:
@@ -110,26 +109,16 @@ def market(name: str) -> type[Game]:
         GameError: what stands at ``module:Class`` is not a market.
         StackelError: a third party's entry point does not load.
     """
-    if name in MARKETS:
-        return _load(MARKETS[name])
-    if ":" in name:
+    if ":" in name and name not in MARKETS:
         try:
-            found = _load(name)
+            found = load(name)
         except Exception as error:  # importing a user's module may raise anything
             raise GameError(
                 f"market {name!r} does not load: {type(error).__name__}: {error}; expected "
                 "module:Class, with the module on Python's path"
             ) from error
-    elif name in _entry_points():
-        try:
-            found = _entry_points()[name].load()
-        except Exception as error:
-            raise StackelError(
-                f"market {name!r} is registered by {_entry_points()[name].value} but does not "
-                f"load: {type(error).__name__}: {error}"
-            ) from error
     else:
-        raise unknown("market", name, markets())
+        found = REGISTER.find(name)
     if not (isinstance(found, type) and issubclass(found, Game)):
         raise GameError(f"market {name!r}: {found!r} is not a subclass of stackel.Game")
     return found
@@ -144,27 +133,4 @@ def preset(name: str) -> Game:
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     where, arguments, _ = PRESETS[name]
-    return _load(where)(**arguments)
-
-
-def karate() -> Game:
-    """The vehicular-twins market on Zachary's karate club, 34 followers."""
-    import networkx as nx
-
-    from stackel.formulations.vehicular_twins import on_graph
-
-    return on_graph(nx.karate_club_graph())
-
-
-def les_miserables() -> Game:
-    """The vehicular-twins market on the characters of Les Misérables, 77 followers."""
-    import networkx as nx
-
-    from stackel.formulations.vehicular_twins import on_graph
-
-    return on_graph(nx.les_miserables_graph())
-
-
-def _load(where: str) -> Any:
-    module, _, attribute = where.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return load(where)(**arguments)

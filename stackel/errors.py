@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from stackel.equilibrium import Equilibrium
 
 
 class StackelError(Exception):
@@ -52,25 +48,6 @@ class Refusal(StackelError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str, list[str], list[str]]]:
         return type(self), (self.backend, self.game, self.reasons, self.alternatives)
-
-
-class NotConverged(StackelError):
-    """The answer is not an equilibrium within tolerance; ``result`` carries what was computed.
-
-    Attributes:
-        result: the :class:`~stackel.Equilibrium` with its status, certificate and history.
-    """
-
-    def __init__(self, result: Equilibrium, why: str) -> None:
-        self.result = result
-        self.why = why
-        super().__init__(
-            f"{why}\nThe point reached is kept in this exception's .result; "
-            "solve(..., throw=False) returns it instead of raising."
-        )
-
-    def __reduce__(self) -> tuple[type, tuple[Equilibrium, str]]:
-        return type(self), (self.result, self.why)
 
 
 def unknown(kind: str, name: object, known: Sequence[str] | Mapping[str, object]) -> OptionError:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from stackel import api, feasibility, response
 from stackel import backend as registry
 from stackel.backend import Backend
-from stackel.errors import NotConverged, Refusal, StackelError
+from stackel.errors import Refusal, StackelError
+from stackel.followers import response
 from stackel.game.game import Action, Game
 from stackel.game.grids import middle
+from stackel.results.equilibrium import NotConverged
 from stackel.run import Run, Status
+from stackel.tasks.checks import check
+from stackel.tasks.solve import solve
 from stackel.types import Array
 
 TRIALS = 8
@@ -44,7 +47,7 @@ def check_game(game: Game, *, seed: int = 0) -> None:
         (game.follower_action, "follower_action"),
     ):
         _expect(isinstance(action, Action), f"{method} returns {action!r}; return an Action")
-    feasibility.check(game)
+    check(game)
     rng = np.random.default_rng(seed)
     for _ in range(TRIALS):
         x, y, rivals = _profile(game, rng), _answer(game, rng), _answer(game, rng)
@@ -198,7 +201,7 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
     )
     if reasons:
         try:
-            api.solve(game, one)
+            solve(game, one)
         except Refusal as refusal:
             _expect(refusal.reasons == reasons, "the refusal must give the reasons of accepts")
             return
@@ -231,7 +234,7 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
         np.array_equal(answers[0].x, answers[1].x) and np.array_equal(answers[0].y, answers[1].y),
         f"{one.name} gives two answers for one seed; draw random numbers from run.rng only",
     )
-    eq = api.solve(game, one, seed=seed, throw=False)
+    eq = solve(game, one, seed=seed, throw=False)
     _expect(
         eq.status is not Status.CONVERGED or eq.is_equilibrium,
         f"{one.name} says converged, but its point is {eq.certificate}",
@@ -241,7 +244,7 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
 
 def _check_stopping(backend: Backend, game: Game) -> None:
     try:
-        eq = api.solve(game, backend, time_limit=1e-9, throw=False, certificate=False)
+        eq = solve(game, backend, time_limit=1e-9, throw=False, certificate=False)
     except NotConverged as error:
         eq = error.result
     except StackelError as error:

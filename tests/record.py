@@ -25,9 +25,9 @@ from typer.testing import CliRunner
 import stackel
 from problems import PROBLEMS, PangFukushima
 from stackel import catalogue
-from stackel.cli import app
+from stackel.cli.main import app
+from stackel.followers.response import settle
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3
-from stackel.response import settle
 
 RECORD = Path(__file__).parent / "data" / "record.json"
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import PROBLEMS
-from stackel import Action, Follower, Leader, response, systems
+from stackel import Action, Follower, Leader
 from stackel.calculus import matrices
 from stackel.calculus.matrices import bicgstab
+from stackel.followers import response, systems
+from stackel.followers.sensitivity import sensitivity
 from stackel.formulations.vehicular_twins import on_graph
 from stackel.functions import over_followers, over_leaders
 
@@ -85,9 +87,9 @@ def test_a_singular_neighbour_leaves_sensitivities_alone(unit: float) -> None:
     x = np.array([1.0, 3.0]).reshape(2, 1, 1)
     at = response.settle(game, x)
     assert at.converged.all()
-    moved = response.sensitivity(game, x, at, np.ones((1, 1, 1))).ravel() / unit
+    moved = sensitivity(game, x, at, np.ones((1, 1, 1))).ravel() / unit
     assert moved[1] == pytest.approx(-1.0, rel=1e-9)
-    alone = response.sensitivity(game, x[1], at[1], np.ones((1, 1, 1))).item() / unit
+    alone = sensitivity(game, x[1], at[1], np.ones((1, 1, 1))).item() / unit
     assert moved[1] == alone
 
 

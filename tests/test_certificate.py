@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import PROBLEMS, Budget, DropOut, LinearCournot, LogPricing
-from stackel import Peers, response
+from stackel import Peers
+from stackel.followers import response
 from stackel.formulations.vehicular_twins import draw, fig3
 from stackel.functions import log, over_leaders
 

@@ -19,7 +19,8 @@ from typer.testing import CliRunner, Result
 
 import stackel
 from stackel import backend as registry
-from stackel import catalogue, cli, console, tables
+from stackel import catalogue
+from stackel.cli import app, console, tables
 from stackel.formulations.vehicular_twins import draw, fig3
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +33,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     assert "\x1b" not in result.output, "no terminal, no colours"
@@ -108,7 +109,7 @@ class Picky(_Fake):
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (Wrong, Endless, Interrupted, Broken, Picky):
         place = f"{__name__}:{kind.__name__}"
-        monkeypatch.setitem(registry.BUILT_IN, kind.__name__.lower(), place)  # type: ignore[arg-type]
+        monkeypatch.setitem(registry.REGISTER.built_in, kind.__name__.lower(), place)  # type: ignore[arg-type]
 
 
 # -- solve and show ----------------------------------------------------------------------------
@@ -209,7 +210,7 @@ def test_options_reach_solve(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.update(options)
         return stackel.solve(game, "newton")
 
-    monkeypatch.setattr(cli, "solve_game", solve)
+    monkeypatch.setattr("stackel.cli.solve.solve_game", solve)
     flags = ["--seed", "3", "--time-limit", "9.5", "--tolerance", "1e-4", "-b", "admm"]
     values = {"a": "5", "b": "1e-6", "c": "True", "d": "None", "e": "false", "f": "a=b", "g": "[1]"}
     run(
@@ -265,12 +266,12 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
         "broken": "no_such_module:Market",
         "odd": "json:dumps",
     }
-    points = [metadata.EntryPoint(k, v, catalogue.GROUP) for k, v in found.items()]
+    points = {k: metadata.EntryPoint(k, v, catalogue.GROUP) for k, v in found.items()}
 
-    def entry_points(group: str) -> list[metadata.EntryPoint]:
-        return points if group == catalogue.GROUP else []
+    def entry_points(group: str) -> dict[str, metadata.EntryPoint]:
+        return points if group == catalogue.GROUP else {}
 
-    monkeypatch.setattr(catalogue.metadata, "entry_points", entry_points)
+    monkeypatch.setattr("stackel.plugins.entry_points", entry_points)
 
 
 @pytest.mark.usefixtures("plugins")
@@ -319,7 +320,7 @@ def test_1_an_unexpected_failure() -> None:
 def test_1_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACKEL_TRACEBACK", "1")
     with pytest.raises(KeyError):
-        CliRunner().invoke(cli.app, ["solve", "fig3", "-b", "broken"], catch_exceptions=False)
+        CliRunner().invoke(app, ["solve", "fig3", "-b", "broken"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(
@@ -443,14 +444,16 @@ def test_5_interrupted_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     def solve(game: stackel.Game, **options: object) -> stackel.Equilibrium:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "solve_game", solve)
+    monkeypatch.setattr("stackel.cli.solve.solve_game", solve)
     assert "interrupted before" in complaint("solve", "fig3", code=5)
 
 
 CTRL_C = """
 import sys
 from dataclasses import dataclass
-from stackel import Backend, backend, cli, response
+from stackel import Backend, backend, cli
+from stackel.followers import first_guess
+from stackel.game import middle
 
 @dataclass
 class Endless(Backend):
@@ -460,15 +463,15 @@ class Endless(Backend):
         return []
 
     def solve(self, game, run):
-        x = response.middle(*game.leader_bounds)
-        y = response.first_guess(game)
+        x = middle(*game.leader_bounds)
+        y = first_guess(game)
         run.step(x, y)
         sys.stderr.write("ready")
         sys.stderr.flush()
         while True:
             run.step(x, y)
 
-backend.BUILT_IN = {"endless": "__main__:Endless"}
+backend.REGISTER.built_in["endless"] = "__main__:Endless"
 sys.argv = ["stackel", "solve", "fig3", "-b", "endless", "--save", "eq.json"]
 cli.main()
 """

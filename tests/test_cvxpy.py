@@ -13,14 +13,15 @@ pytest.importorskip("cvxpy")
 
 import stackel
 from problems import PROBLEMS, Budget, DropOut, LinearCournot, LogPricing, SharedCapacity
-from stackel import Action, Game, response
+from stackel import Action, Game
+from stackel.followers import response
 from stackel.formulations.vehicular_twins import draw, fig3
 from stackel.functions import log, over_followers, over_leaders, sqrt, tanh
 from stackel.run import Run, Stop
-from stackel.solvers.cvxpy_ import CVXPY, CvxpyFollowers
-from stackel.solvers.cvxpy_parts.array import why_not_concave
-from stackel.solvers.cvxpy_parts.replies import FormulaReplies
-from stackel.solvers.cvxpy_parts.stack import SolverFailure, Stack
+from stackel.solvers.cvxpy_.array import why_not_concave
+from stackel.solvers.cvxpy_.backend import CVXPY, CvxpyFollowers
+from stackel.solvers.cvxpy_.replies import FormulaReplies
+from stackel.solvers.cvxpy_.stack import SolverFailure, Stack
 
 NOT_DCP = {"congestion"}
 TAKEN = [p for p in PROBLEMS if p.name not in NOT_DCP]
@@ -256,6 +257,6 @@ def test_time_limit_and_interruption() -> None:
 
 
 def test_missing_cvxpy_is_refused_with_the_command(monkeypatch: Any) -> None:
-    monkeypatch.setattr("stackel.backend.find_spec", lambda package: None)
+    monkeypatch.setattr("stackel.plugins.find_spec", lambda package: None)
     with pytest.raises(stackel.Refusal, match=r'pip install "stackel\[cvxpy\]"'):
         stackel.solve(fig3(), CVXPY(solver="CLARABEL"))

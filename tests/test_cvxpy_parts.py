@@ -16,15 +16,17 @@ import cvxpy as cp
 
 import stackel
 from problems import LinearCournot, LogPricing
-from stackel import Follower, Peers, response
+from stackel import Follower, Peers
+from stackel.followers import response
+from stackel.followers.starts import first_guess, inside
 from stackel.formulations.vehicular_twins import fig3
 from stackel.functions import concat, exp, log, over_leaders, sqrt, tanh
 from stackel.game.grids import SparseOperator, middle
-from stackel.solvers.cvxpy_ import Mixer
-from stackel.solvers.cvxpy_parts.array import Elementwise
-from stackel.solvers.cvxpy_parts.replies import Replies
-from stackel.solvers.cvxpy_parts.stack import Stack
-from stackel.solvers.cvxpy_parts.terms import Recovered
+from stackel.solvers.cvxpy_.array import Elementwise
+from stackel.solvers.cvxpy_.mixing import Mixer
+from stackel.solvers.cvxpy_.replies import Replies
+from stackel.solvers.cvxpy_.stack import Stack
+from stackel.solvers.cvxpy_.terms import Recovered
 from test_cvxpy import TAKEN, followers
 
 
@@ -117,9 +119,7 @@ def test_recovered_terms_are_the_formulas(p: Any) -> None:
     rng = np.random.default_rng(1)
     x = middle(*game.leader_bounds)
     for _ in range(3):
-        y, r = (
-            response.first_guess(game) * rng.uniform(0.5, 1.5, game.follower_shape) for _ in "yr"
-        )
+        y, r = (first_guess(game) * rng.uniform(0.5, 1.5, game.follower_shape) for _ in "yr")
         assert recovered.agrees(y, r, x)
 
 
@@ -128,9 +128,7 @@ def test_recovered_problem_is_dpp(p: Any) -> None:
     game = p.make()
     replies = Replies(game, Recovered(game.calculus), None, {})
     x = np.broadcast_to(middle(*game.leader_bounds), (2, *game.leader_shape))
-    y = np.broadcast_to(
-        response.inside(game, response.first_guess(game), x), (2, *game.follower_shape)
-    )
+    y = np.broadcast_to(inside(game, first_guess(game), x), (2, *game.follower_shape))
     stack = replies.stack(replies.batch(x, y))
     assert isinstance(stack, Stack)
     assert stack.problem.is_dcp(dpp=True)

@@ -428,7 +428,7 @@ def test_names_load_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert not done.stdout.strip()
     assert set(learners.__all__) <= set(dir(learners))
-    monkeypatch.setattr("stackel.backend.find_spec", lambda name: None)
+    monkeypatch.setattr("stackel.plugins.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pettingzoo: pip install "stackel\[learn\]"'):
         learners.__getattr__("MarketEnv")
     with pytest.raises(AttributeError, match="no attribute 'Market_env'"):

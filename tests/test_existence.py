@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import LinearCournot
-from stackel import existence
-from stackel.existence import bound_radius, diagnose
+from stackel.followers import existence
+from stackel.followers.existence import bound_radius, diagnose
 from stackel.formulations.vehicular_twins import VehicularTwins
 
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import PROBLEMS, Budget, Congestion, LinearCournot, SharedCapacity
-from stackel import Action, Follower, Leader, Pairs, response, systems
+from stackel import Action, Follower, Leader, Pairs
+from stackel.followers import response, systems
+from stackel.followers.sensitivity import sensitivity
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
 from stackel.functions import over_followers, over_leaders
-from stackel.multistart import own_slopes
+from stackel.leaders.slopes import own_slopes
 
 
 def _residuals(game: stackel.Game, x: np.ndarray, at: response.Response) -> float:
@@ -103,7 +105,7 @@ def test_sensitivities_are_derivatives(delay: bool) -> None:
     x = np.array([[0.9, 0.8]])
     at = response.settle(game, x)
     directions = np.eye(2).reshape(2, 1, 2)
-    exact = response.sensitivity(game, x, at, directions)
+    exact = sensitivity(game, x, at, directions)
     h = 1e-6
     for k, d in enumerate(directions):
         ahead, behind = (response.settle(game, x + s * h * d).y for s in (1, -1))

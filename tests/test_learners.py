@@ -20,17 +20,19 @@ import stackel
 from problems import PROBLEMS, Duopoly, LogPricing, PersonalPrices
 from stackel import Action, Game
 from stackel import backend as registry
+from stackel.followers import settle
 from stackel.formulations.vehicular_twins import fig3
 from stackel.functions import log, over_followers, over_leaders
 
 torch = pytest.importorskip("torch", reason='needs torch: pip install "stackel[learn]"')
 
 from stackel.learners import load_policies, solve_seeds  # noqa: E402
-from stackel.learners.backends import MALPPO, PAPER  # noqa: E402
+from stackel.learners.backends import MALPPO  # noqa: E402
 from stackel.learners.malppo import Side, Training, bounded, log_density  # noqa: E402
 from stackel.learners.market import Market  # noqa: E402
 from stackel.learners.networks import Networks, clip_gradients  # noqa: E402
 from stackel.learners.noise import Mirrored  # noqa: E402
+from stackel.learners.options import PAPER  # noqa: E402
 from stackel.run import Run  # noqa: E402
 
 QUICK: dict[str, Any] = {
@@ -86,7 +88,7 @@ def test_every_bounded_problem_trains(problem: Any) -> None:
 
 def test_followers_that_know_their_best_replies() -> None:
     eq = quick(fig3(), followers="best")
-    settled = stackel.response.settle(eq.game, eq.leader_actions)
+    settled = settle(eq.game, eq.leader_actions)
     np.testing.assert_allclose(eq.follower_actions, settled.y, atol=1e-5)
 
 

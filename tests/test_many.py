@@ -10,23 +10,16 @@ from hypothesis import strategies as st
 import stackel
 from problems import PersonalPrices
 from stackel import Action, Follower, Game, Leader
-from stackel.calculus.batch import elements, kind_of, stack
-from stackel.errors import (
-    GameError,
-    InfeasibleError,
-    NoEquilibriumError,
-    NotConverged,
-    OptionError,
-    Refusal,
-)
+from stackel.calculus.batch import agreeing, elements, kind_of, stack
+from stackel.errors import GameError, InfeasibleError, NoEquilibriumError, OptionError, Refusal
 from stackel.formulations.carbon_tax import simple_verde
 from stackel.formulations.cournot_stackelberg import CournotStackelberg
 from stackel.formulations.murphy_sherali_soyster import five_firms
 from stackel.formulations.substitutes import Substitutes
 from stackel.formulations.vehicular_twins import VehicularTwins, draw
 from stackel.functions import log, over_followers, over_leaders
+from stackel.results.equilibrium import NotConverged
 from stackel.run import Status
-from stackel.screening import agreeing
 from stackel.solvers.newton import Newton
 
 ACTIONS = ("leader_actions", "follower_actions", "leader_payoffs", "follower_payoffs")

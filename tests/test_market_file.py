@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from stackel import GameError
+from stackel.files.market import MarketFile, read_market
 from stackel.formulations.vehicular_twins import MEGABYTE, VehicularTwins, fig3
-from stackel.market_file import MarketFile, read_market
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "markets"
 

@@ -28,11 +28,10 @@ from stackel.testing import check_backend
 pyo = pytest.importorskip("pyomo.environ")
 pytest.importorskip("casadi")
 
-from stackel.solvers import ipopt  # noqa: E402
-from stackel.solvers.complementarity import names  # noqa: E402
-from stackel.solvers.mpec import MPEC, build  # noqa: E402
-from stackel.solvers.mpec_parts.model import Pair, Ties  # noqa: E402
-from stackel.solvers.mpec_parts.stationarity import kind  # noqa: E402
+from stackel.solvers.mpec import MPEC, build, ipopt  # noqa: E402
+from stackel.solvers.mpec.complementarity import names  # noqa: E402
+from stackel.solvers.mpec.model import Pair, Ties  # noqa: E402
+from stackel.solvers.mpec.stationarity import kind  # noqa: E402
 
 MODES = ["fischer-burmeister", "penalty", "product"]
 SOME = ["fig3", "fig3-delay", "cournot-3x4", "shared-capacity", "drop-out"]
@@ -370,7 +369,7 @@ def test_no_ipopt_at_all(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_pyomo_is_asked_for_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackel.backend.find_spec", lambda name: None)
+    monkeypatch.setattr("stackel.plugins.find_spec", lambda name: None)
     assert MPEC().missing() == ['needs the package pyomo: pip install "stackel[mpec]"']
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from stackel import Action, Equilibrium, Follower, Game, GameError, Leader, Peers, Status, plots
+from stackel.followers.response import settle
 from stackel.formulations.vehicular_twins import fig3, on_graph
 from stackel.functions import log, over_followers, over_leaders
-from stackel.response import settle
 
 mpl = pytest.importorskip("matplotlib")
 

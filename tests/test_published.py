@@ -9,8 +9,9 @@ import pytest
 
 import stackel
 from benchmarks.published import CASES, Case, table
-from stackel import catalogue, response
+from stackel import catalogue
 from stackel.errors import GameError
+from stackel.followers import response
 from stackel.formulations import (
     bilevel,
     carbon_tax,

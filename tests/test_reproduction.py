@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import stackel
-from stackel import reproduction
+from stackel.examples import reproduction
+from stackel.examples.reproduction import PRINTED, TRENDS, Trend, check, compared, fit
 from stackel.formulations.vehicular_twins import VehicularTwins, fig3
-from stackel.reproduction import PRINTED, TRENDS, Trend, check, compared, fit
 
 xr = pytest.importorskip("xarray")
 
@@ -188,7 +188,7 @@ def test_path_ends_at_the_answer() -> None:
 
 def test_script_writes_picture_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
+    monkeypatch.setattr("stackel.examples.reproduction.experiment.SEEDS", 2)
     module = script("fig7")
     arguments = ["--out", str(tmp_path), "--no-learner"]
     said = reproduction.script("fig7", module.run, module.draw, arguments)
@@ -207,9 +207,9 @@ def test_script_writes_picture_and_table(tmp_path: Path, monkeypatch: pytest.Mon
 def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
-    from stackel.reproduction.report import reproduce
+    from stackel.examples.reproduction.reproduce import reproduce
 
-    monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
+    monkeypatch.setattr("stackel.examples.reproduction.experiment.SEEDS", 2)
     figures = ["fig3", "fig4", "fig7"]
     report = reproduce(tmp_path, only=figures, command="some command", learner=False)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -229,10 +229,10 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_report_with_learners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("torch", "matplotlib", "jinja2"):
         pytest.importorskip(package)
-    from stackel.reproduction.report import reproduce
+    from stackel.examples.reproduction.reproduce import reproduce
 
-    monkeypatch.setattr("stackel.reproduction.experiment.SEEDS", 2)
-    monkeypatch.setattr("stackel.reproduction.experiment.EPISODES", 2)
+    monkeypatch.setattr("stackel.examples.reproduction.experiment.SEEDS", 2)
+    monkeypatch.setattr("stackel.examples.reproduction.experiment.EPISODES", 2)
     reproduce(tmp_path, only=["fig7"], learner=True)
     import pandas as pd
 
@@ -243,7 +243,7 @@ def test_report_with_learners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_report_refuses_what_it_does_not_know(tmp_path: Path) -> None:
-    from stackel.reproduction.report import reproduce
+    from stackel.examples.reproduction.reproduce import reproduce
 
     with pytest.raises(stackel.OptionError, match="did you mean 'fig5'"):
         reproduce(tmp_path, only=["fig55"])

@@ -16,10 +16,10 @@ import pytest
 
 import stackel
 from stackel import Action, Equilibrium, Follower, Game, GameError, Leader, Pairs, Peers, Status
+from stackel.followers.response import settle
 from stackel.formulations.vehicular_twins import Radio, fig3, on_graph
 from stackel.functions import log, over_followers, over_leaders
 from stackel.game.grids import SparseOperator
-from stackel.response import settle
 
 FIG3 = np.array([[0.95618652, 0.81081216]])
 
@@ -241,7 +241,7 @@ def test_an_interrupted_save_leaves_the_old_file(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stackel.serialize.fsync", interrupt)
+    monkeypatch.setattr("stackel.results.saved.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         answer(fig3(delay=True), FIG3, certificate=False).save(path)
     assert path.read_bytes() == before

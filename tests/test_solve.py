@@ -19,7 +19,7 @@ from problems import DropOut, LogPricing, PersonalPrices
 from stackel import Status
 from stackel import backend as registry
 from stackel.formulations.vehicular_twins import draw, fig3
-from stackel.solvers.admm import ADMM
+from stackel.solvers.admm.backend import ADMM
 from stackel.solvers.newton import Newton
 
 
@@ -153,7 +153,7 @@ def test_interrupting_the_certificate_keeps_the_point(monkeypatch: pytest.Monkey
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stackel.equilibrium.certify", interrupted)
+    monkeypatch.setattr("stackel.results.equilibrium.certify", interrupted)
     eq = stackel.solve(fig3(), "newton", throw=False)
     assert eq.status is Status.INTERRUPTED
     assert "certified" in eq.detail
@@ -195,7 +195,7 @@ class Guess(stackel.Backend):
         return [] if game.n_leaders == 1 else ["it knows one leader only"]
 
     def solve(self, game: stackel.Game, run: stackel.Run) -> stackel.Point:
-        from stackel import response
+        from stackel.followers import response
 
         x = np.full(game.leader_shape, self.price)
         y = response.settle(game, x).y
@@ -225,7 +225,7 @@ def third_parties(monkeypatch: pytest.MonkeyPatch) -> None:
         name: metadata.EntryPoint(name, f"{__name__}:{kind}", registry.GROUP)
         for name, kind in (("guess", "Guess"), ("lacking", "Lacking"), ("gone", "Gone"))
     }
-    monkeypatch.setattr(registry, "_entry_points", lambda: entries)
+    monkeypatch.setattr("stackel.plugins.entry_points", lambda group: entries)
 
 
 @pytest.mark.usefixtures("third_parties")

@@ -10,10 +10,11 @@ import pytest
 
 import stackel
 from problems import PROBLEMS, LinearCournot, LogPricing, Substitutes
-from stackel import existence, response
 from stackel.calculus.concavity import OwnStructure
 from stackel.calculus.expression import symbol
 from stackel.calculus.structure import degree, split
+from stackel.followers import existence, response
+from stackel.followers.starts import first_guess, inside
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
 from stackel.functions import exp, log, over_leaders
 from stackel.game.grids import middle
@@ -62,7 +63,7 @@ def test_split_adds_up(problem) -> None:
     calculus = game.calculus
     structure = OwnStructure(calculus).payoff
     rng = np.random.default_rng(0)
-    y = response.inside(game, response.first_guess(game), middle(*game.leader_bounds))
+    y = inside(game, first_guess(game), middle(*game.leader_bounds))
     x = middle(*game.leader_bounds)
     rivals = y * rng.uniform(0.5, 1.0, y.shape)
     inputs = [calculus.Y, calculus.R, calculus.X]
@@ -85,7 +86,7 @@ def test_concavity_is_proved_or_not_claimed() -> None:
         (Substitutes([[10, 8], [9, 9]], [1.0, 1.2], g=1.5), False),
     ):
         x = middle(*game.leader_bounds)
-        y = response.first_guess(game)
+        y = first_guess(game)
         assert OwnStructure(game.calculus).concavity(y, x)[0] is proved
     modulus = OwnStructure(fig3().calculus).concavity(np.ones((3, 2)), np.array([[1.0, 1.0]]))[1]
     np.testing.assert_allclose(modulus, 30.0)  # theta_j 2 beta = 60 / 2

@@ -17,9 +17,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import stackel
-from stackel import catalogue, cli, sweeps
+from stackel import catalogue, sweeps
+from stackel.cli import app
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3
-from stackel.sweeps import SweepInterrupted, executors
+from stackel.sweeps import SweepInterrupted
+from stackel.sweeps.tasks import FIRST, MOST, Queue
 
 xr = pytest.importorskip("xarray")
 
@@ -564,15 +566,15 @@ stackel.sweep(made, {{"number": range(4)}}, executor="process", workers=2)
         assert capfd.readouterr().out == ""
 
     def test_batches_grow_to_what_a_second_takes(self) -> None:
-        queue = executors.Queue(range(5000), 1, batched=True)
-        assert len(queue.take().cells) == executors.FIRST
+        queue = Queue(range(5000), 1, batched=True)
+        assert len(queue.take().cells) == FIRST
         sizes = []
         for _ in range(6):
             queue.learn(100, 0.05)  # 2,000 a second
             sizes.append(len(queue.take().cells))
         assert max(sizes) == sizes[-1] == 400, "at most four times what was tried"
         queue.learn(400, 0.1)
-        assert len(queue.take().cells) == executors.MOST
+        assert len(queue.take().cells) == MOST
         queue.learn(10, 20.0)  # slower than a second each
         assert len(queue.take().cells) == 1
 
@@ -702,7 +704,7 @@ def test_bad_input_is_refused_before_any_work(change: dict[str, Any], said: str)
 
 class TestCommand:
     def run(self, *arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(cli.app, ["sweep", *map(str, arguments)])
+        result = CliRunner().invoke(app, ["sweep", *map(str, arguments)])
         assert result.exit_code == code, result.output
         return result
 
@@ -802,7 +804,7 @@ class TestCommand:
         assert result.stdout == ""
 
     def test_other_commands_leave_the_table_alone(self) -> None:
-        result = CliRunner().invoke(cli.app, ["solve", str(EXAMPLE)])
+        result = CliRunner().invoke(app, ["solve", str(EXAMPLE)])
         assert result.exit_code == 0, result.output
 
 

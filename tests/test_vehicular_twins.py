@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import stackel
-from stackel import response
+from stackel.followers import response
 from stackel.formulations.vehicular_twins import Radio, VehicularTwins, draw, fig3, on_graph
 
 TIGHT = {"closed-form": 1e-7, "newton": 1e-7, "admm": 1e-5}

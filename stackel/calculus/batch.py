@@ -19,7 +19,8 @@ import numpy as np
 
 from stackel.errors import GameError
 from stackel.game.game import Game
-from stackel.game.grids import SparseOperator
+from stackel.game.grids import SparseOperator, middle
+from stackel.types import Array
 
 LARGEST = 100
 """Unknowns of a game's followers up to which it is stacked: above, one game fills arrays alone."""
@@ -107,3 +108,66 @@ def elements(game: Game, index: Any) -> Game:
     if edges is not None:
         part.__dict__[EDGES] = edges[0][index], edges[1][index]
     return part
+
+
+AGREE = 1e-9
+"""Relative difference between a stack's formulas and a game's own that counts as none."""
+
+
+def agreeing(whole: Game, games: Sequence[Game]) -> Array:
+    """Which games' own formulas give the numbers (B,) that their stack does, at one odd point.
+
+    A formula may mix games up where it uses data in other ways than along the last two axes.
+    """
+    x, y, rivals = (_odd_point(b, k) for k, b in enumerate(_three_bounds(whole)))
+    calculus = whole.calculus
+    lam, mu = calculus.zeros(x.shape[:1])
+    _, own, shared = calculus.system(y, rivals, x, lam, mu)
+    payoff, limits = calculus.leader_values(x, y)
+    flat = [calculus.follower_payoffs(y, rivals, x), own, payoff, limits]
+    stacked = np.concatenate([a.reshape(len(x), -1) for a in (*flat, shared)], axis=1)
+    alone = np.full_like(stacked, np.nan)
+    with np.errstate(all="ignore"):
+        for k, game in enumerate(games):
+            alone[k] = _own_values(game, y[k], rivals[k], x[k], alone.shape[1])
+    size = np.abs(stacked).max(-1, initial=0.0, keepdims=True)
+    return (np.abs(stacked - alone) <= AGREE * size).all(-1)
+
+
+def _three_bounds(whole: Game) -> tuple[tuple[Array, Array], ...]:
+    return whole.leader_bounds, whole.follower_bounds, whole.follower_bounds
+
+
+def _odd_point(bounds: tuple[Array, Array], seed: int) -> Array:
+    """A point inside a box where no two entries are alike."""
+    low, high = bounds
+    part = np.random.default_rng(seed).uniform(0.5, 1.0, low.shape[1:])
+    guess = middle(low, high)
+    below = np.where(np.isfinite(low), guess - low, 1.0)
+    return guess - 0.5 * part * below
+
+
+def _own_values(game: Game, y: Array, rivals: Array, x: Array, size: int) -> Array | float:
+    """Everything a game's formulas say of a point, in the order of :func:`agreeing`."""
+    I, J = game.n_followers, game.n_leaders
+
+    def flat(values: Any, rows: int | None, columns: int | None) -> list[Array]:
+        arrays = [np.asarray(v, dtype=float) for v in values]
+        arrays = [a.reshape((1,) * (2 - a.ndim) + a.shape) for a in arrays]
+        shapes = [(rows or a.shape[0], columns or a.shape[1]) for a in arrays]
+        return [np.broadcast_to(a, s) for a, s in zip(arrays, shapes, strict=True)]
+
+    try:
+        own = flat(game.follower_limits(y, rivals, x).values(), I, None)
+        limits = flat(game.leader_limits(x, y).values(), None, J)
+        parts = [
+            *flat([game.follower_payoff(y, rivals, x)], I, 1),
+            np.concatenate(own, axis=1) if own else np.zeros(0),
+            *flat([game.leader_payoff(x, y)], 1, J),
+            np.concatenate(limits, axis=0) if limits else np.zeros(0),
+            *flat(game.shared_limits(y, x).values(), None, None),
+        ]
+    except Exception:  # whatever a market's code raises here, stackel.solve will report
+        return math.nan
+    out = np.concatenate([p.ravel() for p in parts])
+    return out if out.size == size else math.nan

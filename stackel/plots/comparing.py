@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stackel.comparison import Comparison
 from stackel.errors import GameError
+from stackel.plots.protocols import Answers
 from stackel.plots.style import COLOURS, GREY, WIDTH, axis_label, figure_of, legend, style
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def comparison(found: Comparison) -> Figure:
+def comparison(found: Answers) -> Figure:
     """The leaders' actions by backend, and how far each answer is from the first that holds.
 
     A backend whose point is refuted is drawn in grey; left of the dashed line answers are the same.
@@ -34,7 +34,7 @@ def comparison(found: Comparison) -> Figure:
     return figure
 
 
-def _actions(ax: Axes, found: Comparison) -> None:
+def _actions(ax: Axes, found: Answers) -> None:
     names = list(found.answers)
     width = 0.75 / len(names)
     for k, name in enumerate(names):
@@ -54,7 +54,7 @@ def _actions(ax: Axes, found: Comparison) -> None:
     legend(ax, columns=3)
 
 
-def _distances(ax: Axes, found: Comparison) -> None:
+def _distances(ax: Axes, found: Answers) -> None:
     """Relative distances to the first answer that holds, on a log axis; exact zeros at its foot."""
     names = list(found.answers)
     reference = (found.holding or names)[0]

@@ -10,10 +10,10 @@ import networkx as nx
 import numpy as np
 import scipy.sparse as sp
 
-from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError
 from stackel.game.game import Action, Game
 from stackel.game.grids import SparseOperator, grid_of
+from stackel.plots.protocols import Answer
 from stackel.plots.style import (
     COLOURS,
     GREY,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Colours = Sequence[str | Sequence[str]]  # of each series: one, or one for each of its bars
 
 
-def equilibrium(eq: Equilibrium) -> Figure:
+def equilibrium(eq: Answer) -> Figure:
     """The leaders' prices, the followers' purchases and, where there are ties, their graph.
 
     Beyond :data:`MANY` followers their distribution is shown, and no graph.
@@ -59,7 +59,7 @@ def equilibrium(eq: Equilibrium) -> Figure:
     return figure
 
 
-def social_graph(eq: Equilibrium, ax: Axes | None = None) -> Figure:
+def social_graph(eq: Answer, ax: Axes | None = None) -> Figure:
     """Who is tied to whom, coloured by each follower's total purchase.
 
     Args:
@@ -81,7 +81,7 @@ def social_graph(eq: Equilibrium, ax: Axes | None = None) -> Figure:
     return axes.figure.figure
 
 
-def _leaders(ax: Axes, eq: Equilibrium) -> None:
+def _leaders(ax: Axes, eq: Answer) -> None:
     """Each leader's action; where it has several decisions, side by side for each of them."""
     action, (size, count) = eq.game.leader_action, eq.leader_actions.shape
     if size > 1:
@@ -92,7 +92,7 @@ def _leaders(ax: Axes, eq: Equilibrium) -> None:
         _actions(ax, eq.leader_actions.T, action, "leader", [""], [colours])
 
 
-def _followers(ax: Axes, eq: Equilibrium) -> None:
+def _followers(ax: Axes, eq: Answer) -> None:
     """Each follower's action; purchases from several leaders are stacked."""
     action, size = eq.game.follower_action, eq.follower_actions.shape[1]
     leaders = size == eq.game.n_leaders

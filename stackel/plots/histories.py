@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from stackel.equilibrium import Equilibrium
 from stackel.errors import GameError
+from stackel.plots.protocols import Answer
 from stackel.plots.style import COLOURS, GREY, WIDTH, axis_label, figure_of, legend, style
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -21,7 +21,7 @@ RESIDUALS = ("residual", "primal", "dual", "gap", "change", "violation", "error"
 CLOCKS = ["seconds", "iteration", "episode", "step"]
 
 
-def convergence(eq: Equilibrium) -> Figure:
+def convergence(eq: Answer) -> Figure:
     """How the method got there: what should vanish on a log axis, and the leaders' actions.
 
     Of a residual of every player, the largest is shown. A history in stages (a column ``stage``)
@@ -31,6 +31,8 @@ def convergence(eq: Equilibrium) -> Figure:
         GameError: the history is empty, or holds no numbers.
         ImportError: matplotlib is missing.
     """
+    import pandas as pd  # slow to import, and few calls need it
+
     history = eq.history
     stages = history["stage"] if "stage" in history else pd.Series("", history.index)
     tables = {str(s): _numbers(history[stages == s]) for s in stages.dropna().unique()}
@@ -66,6 +68,8 @@ def convergence(eq: Equilibrium) -> Figure:
 
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
     """The columns with a finite number in them, the rows counted from 1."""
+    import pandas as pd  # slow to import, and few calls need it
+
     numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
     numbers.index = pd.RangeIndex(1, len(numbers) + 1)
     return numbers.where(np.isfinite(numbers)).dropna(axis=1, how="all")
@@ -81,12 +85,14 @@ def _families(table: pd.DataFrame) -> dict[str, list[str]]:
 
 def _residuals(table: pd.DataFrame) -> pd.DataFrame:
     """What should vanish, in size; of many, the largest. Zeros have no place on a log axis."""
+    import pandas as pd  # slow to import, and few calls need it
+
     named = {f: c for f, c in _families(table).items() if any(r in f.lower() for r in RESIDUALS)}
     out = pd.DataFrame({f: table[c].abs().max(axis=1) for f, c in named.items()})
     return out.where(out > 0).dropna(axis=1, how="all")
 
 
-def _prices(eq: Equilibrium, table: pd.DataFrame) -> pd.DataFrame:
+def _prices(eq: Answer, table: pd.DataFrame) -> pd.DataFrame:
     """The leaders' actions; a leader's name above its column if it has but one."""
     known = {"x", "price", "prices", eq.game.leader_action.name}
     columns = [c for f, found in _families(table).items() if f in known for c in found]

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from stackel.api import solve
 from stackel.calculus.batch import kind_of
-from stackel.equilibrium import Equilibrium
-from stackel.errors import GameError, NotConverged, StackelError
+from stackel.errors import GameError, StackelError
 from stackel.game.game import Game
-from stackel.many import FEWEST, solve_many
+from stackel.results.equilibrium import Equilibrium, NotConverged
 from stackel.run import Status
 from stackel.sweeps.plan import TAKEN, Plan
+from stackel.tasks.many import FEWEST, solve_many
+from stackel.tasks.solve import solve
 
 BATCHED = ("auto", "closed-form", "newton")
 """Backends that solve many markets of one shape at once."""

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from stackel import backend as registry
-from stackel import response, version
+from stackel import version
 from stackel.backend import Backend
-from stackel.equilibrium import Equilibrium
 from stackel.errors import OptionError, unknown
 from stackel.game.game import Game
+from stackel.leaders.anticipation import check_anticipation
+from stackel.results.equilibrium import Equilibrium
 from stackel.sweeps.describe import describe, label, scalar
 
 Measure = Callable[[Equilibrium], Mapping[str, Any]]
@@ -228,7 +229,7 @@ def _check_solve(backend: Any, common: Mapping[str, Any], options: Mapping[str, 
             )
     else:
         registry.make(backend, own)
-    response.check_anticipation(common["anticipation"])
+    check_anticipation(common["anticipation"])
     limit, tolerance = common["time_limit"], common["tolerance"]
     if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
         raise OptionError(f"time_limit = {limit!r}; expected a positive number of seconds a cell")

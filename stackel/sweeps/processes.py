@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from stackel.errors import OptionError
-from stackel.sweeps.executors import Finished, Task
 from stackel.sweeps.plan import Plan
+from stackel.sweeps.tasks import Finished, Task
 from stackel.sweeps.worker import THREADS, leave_with, packed, solve_cells
 
 IDLE = 300.0

@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 from stackel.errors import OptionError
-from stackel.sweeps.executors import Finished, Task
 from stackel.sweeps.plan import Plan
+from stackel.sweeps.tasks import Finished, Task
 from stackel.sweeps.worker import packed, solve_cells
 
 

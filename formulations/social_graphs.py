@@ -1,0 +1,23 @@
+"""The vehicular-twin market on well-known social graphs."""
+
+from __future__ import annotations
+
+from stackel.game.game import Game
+
+
+def karate() -> Game:
+    """The vehicular-twins market on Zachary's karate club, 34 followers."""
+    import networkx as nx
+
+    from stackel.formulations.vehicular_twins import on_graph
+
+    return on_graph(nx.karate_club_graph())
+
+
+def les_miserables() -> Game:
+    """The vehicular-twins market on the characters of Les Misérables, 77 followers."""
+    import networkx as nx
+
+    from stackel.formulations.vehicular_twins import on_graph
+
+    return on_graph(nx.les_miserables_graph())

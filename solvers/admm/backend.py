@@ -1,0 +1,261 @@
+"""``admm``: the inner and outer loop of the vehicular-twin paper (Algorithm 1), corrected.
+
+Inner loop, at given prices. Each follower maximises its augmented Lagrangian with the others held
+(16), all followers at once, and the multipliers move up the limits' violation (17):
+
+    y_i   <- argmax payoff_i - 1/(2 rho) sum (max(0, lam + rho c_i)^2 - lam^2)
+                             - tau/2 |y_i - y_i^t|^2_h
+    lam_i <- max(0, lam_i + rho c_i(y_i))
+
+Against the paper's print: both terms of (16) are subtracted, not added; the limits are
+inequalities, so the penalty acts on the violated part and the multipliers stay nonnegative; and
+the loop runs while the change is above the threshold. The proximal term tau (proximal Jacobi ADMM:
+Deng, Lai, Peng, Yin, J. Sci. Comput. 71, 2017) is zero unless replies in turn overshoot, as
+quantities in a Cournot game do. The penalty is balanced between the primal residual (violation)
+and the dual one (stationarity): Boyd et al., Foundations and Trends in Machine Learning 3, 2011,
+section 3.4.1.
+
+Outer loop: each leader moves to its best price with the followers re-settled by the inner loop
+(:mod:`stackel.solvers.leaders`), by payoffs alone, without a derivative of the followers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from stackel.backend import Backend, check_range
+from stackel.followers.response import Response, multipliers
+from stackel.followers.starts import edges, first_guess, inside
+from stackel.followers.systems import shared_gradients
+from stackel.game.game import Game
+from stackel.game.grids import middle
+from stackel.leaders.equilibrium import find
+from stackel.leaders.oracle import Followers
+from stackel.run import Point, Run
+from stackel.solvers.admm.augmented import Augmented, Box, own_diagonal, reach, squared
+from stackel.types import Array
+
+CURVATURE_POINTS = 5
+"""Random actions at which concavity in the own action is looked at before accepting a game."""
+
+ADAPT_UNTIL = 300
+"""Inner iterations after which penalties stay as they are, so that the iteration converges."""
+
+
+@dataclass
+class _State:
+    """The inner loop's variables, batch axis first."""
+
+    y: Array  # (B, I, n)
+    lam: Array  # (B, I, m)
+    mu: Array  # (B, k)
+    kappa: Array  # (B,) relative penalty
+    tau: Array  # (B,) relative proximal weight
+    moved: Array  # (B, I, n) the last change of y
+
+    def take(self, batch: Array) -> _State:
+        return _State(*(v[batch] for v in vars(self).values()))
+
+    def put(self, batch: Array, other: _State) -> None:
+        for name, value in vars(other).items():
+            getattr(self, name)[batch] = value
+
+
+class _Inner:
+    """The inner loop at leader actions x (B, d, J); rivals given: every follower on its own."""
+
+    def __init__(self, game: Game, x: Array, rivals: Array | None, argmax_steps: int) -> None:
+        self.game, self.x, self.rivals = game, x, rivals
+        self.argmax_steps = argmax_steps
+        self.box = Box(*game.follower_bounds, *edges(game, x))
+
+    def at(self, batch: Array) -> _Inner:
+        rivals = None if self.rivals is None else self.rivals[batch]
+        return _Inner(self.game, self.x[batch], rivals, self.argmax_steps)
+
+    def residuals(self, s: _State) -> tuple[Array, Array]:
+        """Primal and dual residual of each batch element, lengths in the units of y."""
+        calculus, r = self.game.calculus, s.y if self.rivals is None else self.rivals
+        F, c, G = calculus.system(s.y, r, self.x, s.lam, s.mu)
+        H, C = calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
+        h = own_diagonal(H)
+        along = np.clip(F / h, s.y - self.box.high, s.y - self.box.low)
+        dual = np.abs(along).max((-1, -2))
+        off = np.abs(np.minimum(s.lam, -c / squared(C, h))) * reach(C, h)
+        primal = off.max((-1, -2), initial=0.0)
+        if calculus.k:
+            A, flat = shared_gradients(calculus, s.y, s.y, self.x), h.reshape(len(h), -1)
+            off = np.abs(np.minimum(s.mu, -G / squared(A, flat))) * reach(A, flat)
+            primal = np.maximum(primal, off.max(-1))
+        return primal, dual
+
+    def iterate(self, s: _State) -> _State:
+        """One pass: everybody's argmax (16), then the multipliers (17)."""
+        calculus = self.game.calculus
+        r = s.y if self.rivals is None else self.rivals
+        one = Augmented(calculus, self.x, s.y, r, s.lam, s.mu, s.kappa, s.tau, self.box)
+        y = one.argmin(self.argmax_steps)
+        r = y if self.rivals is None else self.rivals
+        _, c, G = calculus.system(y, r, self.x, s.lam, s.mu)
+        lam = np.maximum(0.0, s.lam + one.rho * c)
+        mu = np.maximum(0.0, s.mu + one.sigma * G)
+        moved = y - s.y
+        # Replies in turn that overshoot swing back nearly as far as they came: damp them.
+        swing = (moved * s.moved).sum((-1, -2))
+        far, near = (s.moved**2).sum((-1, -2)), (moved**2).sum((-1, -2))
+        overshot = (swing < -0.5 * np.sqrt(far * near)) & (near > 0.5 * far)
+        tau = np.where(overshot, np.maximum(0.25, 1.5 * s.tau), s.tau)
+        return _State(y, lam, mu, s.kappa, tau, moved)
+
+
+class AdmmFollowers(Followers):
+    """The inner loop as an oracle for the leaders' search."""
+
+    def __init__(self, game: Game, run: Run, options: ADMM) -> None:
+        super().__init__(game, run.anticipation)
+        self.run, self.options = run, options
+        self.inner_iterations = 0
+
+    def settle(self, x: Array, start: Response | None) -> Response:
+        return self._loop(x, None, start, record=False)
+
+    def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
+        found = self._loop(x, rivals, start, record=False)
+        share = (*found.y.shape[:2],)
+        per_follower = np.broadcast_to(found.residual[:, None], share)
+        good = np.broadcast_to(found.converged[:, None], share)
+        return Response(found.y, found.lam, found.mu, per_follower, good)
+
+    def trace(self, x: Array) -> Response:
+        """The inner loop at the final prices (d, J) once more, from scratch, for the history."""
+        return self._loop(x[None], None, None, record=True)
+
+    def _loop(
+        self, x: Array, rivals: Array | None, start: Response | None, record: bool
+    ) -> Response:
+        game, options = self.game, self.options
+        B, shape = len(x), game.follower_shape
+        inner = _Inner(game, x, rivals, options.argmax_steps)
+        lam, mu = game.calculus.zeros((B,))
+        y = first_guess(game)
+        if start is not None:
+            y, lam, mu = (
+                np.broadcast_to(v, (B, *v.shape[1:])) for v in (start.y, start.lam, start.mu)
+            )
+        y = np.array(np.broadcast_to(inside(game, y, x), (B, *shape)))
+        kappa, moved = np.full(B, options.penalty), np.zeros_like(y)
+        s = _State(y, np.array(lam), np.array(mu), kappa, np.zeros(B), moved)
+        primal, dual = np.full(B, np.inf), np.full(B, np.inf)
+        live = np.arange(B)
+        for t in range(1, options.max_inner + 1):
+            self.run.check()
+            part = inner.at(live)
+            with np.errstate(all="ignore"):  # a trial outside the domain is told by its loss
+                now = part.iterate(s.take(live))
+                primal[live], dual[live] = part.residuals(now)
+            if t <= ADAPT_UNTIL and t % 5 == 0:
+                self._balance(now, primal[live], dual[live])
+            s.put(live, now)
+            if record:
+                self.run.step(
+                    stage="inner",
+                    primal=float(primal[0]),
+                    dual=float(dual[0]),
+                    penalty=float(s.kappa[0]),
+                )
+            aim = options.inner_tolerance * (1 + np.abs(s.y[live]).max((-1, -2)))
+            live = live[~(np.maximum(primal[live], dual[live]) <= aim)]
+            if not len(live):
+                break
+        self.inner_iterations += t
+        residual = np.maximum(primal, dual)
+        good = residual <= 100 * options.inner_tolerance * (1 + np.abs(s.y).max((-1, -2)))
+        return Response(s.y, s.lam, s.mu, residual, good, t)
+
+    @staticmethod
+    def _balance(s: _State, primal: Array, dual: Array) -> None:
+        up, down = primal > 10 * dual, dual > 10 * primal
+        if s.lam.size or s.mu.size:
+            s.kappa = np.where(up, s.kappa * 2, np.where(down, s.kappa / 2, s.kappa))
+            s.kappa = np.clip(s.kappa, 1e-2, 1e4)
+
+
+@dataclass(frozen=True)
+class ADMM(Backend):
+    """Algorithm 1 of the vehicular-twin paper, corrected, for any game with concave followers.
+
+    Attributes:
+        penalty: rho to start from, relative to each follower's curvature over its limit's
+            squared gradient; adapted to balance the residuals.
+        inner_tolerance: primal and dual residual to reach, relative to 1 + max |y|.
+        max_inner: most inner iterations.
+        argmax_steps: most Newton steps on one augmented argmax.
+        leader_tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
+        max_sweeps: most rounds of best prices in turn.
+        points: trial actions on each leader's line.
+    """
+
+    penalty: float = 10.0
+    inner_tolerance: float = 1e-10
+    max_inner: int = 3000
+    argmax_steps: int = 6
+    leader_tolerance: float = 1e-8
+    max_sweeps: int = 30
+    points: int = 33
+
+    name: ClassVar[str] = "admm"
+
+    def __post_init__(self) -> None:
+        for option in ("penalty", "inner_tolerance", "leader_tolerance"):
+            value = getattr(self, option)
+            check_range(option, value, "a positive number", value > 0)
+        for option, least in (("max_inner", 1), ("argmax_steps", 1), ("max_sweeps", 0)):
+            value = getattr(self, option)
+            check_range(option, value, f"a whole number of at least {least}", value >= least)
+        check_range("points", self.points, "at least 5", self.points >= 5)
+
+    def accepts(self, game: Game) -> list[str]:
+        """Refuses games in which a follower's own problem is not concave where looked at."""
+        calculus = game.calculus
+        x = middle(*game.leader_bounds)[None]
+        rng = np.random.default_rng(0)
+        guess = inside(game, first_guess(game), x)
+        low, high = game.follower_bounds
+        lam, mu = calculus.zeros((1,))
+        for k in range(CURVATURE_POINTS):
+            y = guess if k == 0 else np.clip(guess * rng.uniform(0.2, 3.0, guess.shape), low, high)
+            y = inside(game, y, x)[None]
+            H, _ = calculus.own_blocks(y, y, x, lam, mu)
+            if not np.isfinite(H).all():
+                continue
+            lowest = np.linalg.eigvalsh((H + np.swapaxes(H, -1, -2)) / 2)[0].min(-1)
+            if (lowest < -1e-9 * np.abs(H).max()).any():
+                i = int(lowest.argmin())
+                where = f"curvature {-lowest[i]:.3g} at {y[0, i].round(4).tolist()}"
+                why = f"follower_payoff is not concave in follower {i}'s own action ({where})"
+                return [f"{why}: the augmented argmax of ADMM needs it to be"]
+        return []
+
+    def solve(self, game: Game, run: Run) -> Point:
+        followers = AdmmFollowers(game, run, self)
+        found = find(
+            followers,
+            run,
+            tolerance=self.leader_tolerance,
+            max_sweeps=self.max_sweeps,
+            points=self.points,
+            survey=True,
+        )
+        at = found.at[0]
+        run.keep(found.x, at.y)
+        final = followers.trace(found.x)[0]
+        stats = {
+            "inner_iterations": followers.inner_iterations,
+            "newton_steps": found.newton_steps,
+            "sweeps": found.sweeps,
+        }
+        best = final if final.residual <= at.residual else at
+        return Point(found.x, best.y, found.status, multipliers(game, best), stats, found.detail)

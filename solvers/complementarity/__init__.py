@@ -1,5 +1,0 @@
-"""How a >= 0, b >= 0, a b = 0 is put to a solver of smooth problems: one file a mode."""
-
-from stackel.solvers.complementarity.base import Mode, find, names
-
-__all__ = ["Mode", "find", "names"]

@@ -1,0 +1,342 @@
+"""Followers' best replies by CVXPY, any number of prices at once.
+
+Two problems answer. The *cone problem* holds the atoms as they are and needs no start. The
+*quadratic program* expands the followers' Lagrangians around a point: one step of sequential
+quadratic programming (Nocedal and Wright, Numerical Optimization, 2006, section 18.1), whose fixed
+points are exact replies and which converges quadratically. A cone solver's tolerance leaves 1e-8
+in an answer, where two faces of a cone meet; two such steps leave 1e-15. Where a game's followers
+solve quadratic programs to begin with, the step is the problem itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stackel.followers.systems import shared_gradients
+from stackel.game.game import Game
+from stackel.solvers.cvxpy_.array import Elementwise, limits_of
+from stackel.solvers.cvxpy_.stack import (
+    ROWS,
+    Batch,
+    SolverFailure,
+    Stack,
+    choose,
+    run_solver,
+    shape_of,
+)
+from stackel.solvers.cvxpy_.terms import Recovered, Terms
+from stackel.types import Array
+
+TRUST = 3.0
+"""A step is trusted while every argument of log, root and power changes by less than this factor,
+and every argument of exp by less than 1."""
+
+
+CONE_ERROR = 1e-4
+"""What a cone solver's answer counts as: accurate to the square of this, about 1e-8."""
+
+GIVE_UP = 20
+"""Breakdowns of the solver in a row, on single elements, after which there is no point going on."""
+
+ROUNDING = 1e-12
+"""An action this close to a bound, relative to 1 + |y|, is at it."""
+
+
+NOT_CONVEX = "the followers' problems are not convex at some leader actions"
+
+
+@dataclass
+class Answer:
+    """Replies to B elements' rivals.
+
+    Attributes:
+        y: (B, I, n).
+        lam, mu: multipliers (B, I, m), (B, k).
+        good: whether it is an answer (B,).
+        error: bound on the length of the last expansion's step (B,); the answer's own error is of
+            its square.
+    """
+
+    y: Array
+    lam: Array
+    mu: Array
+    good: Array
+    error: Array
+
+
+@dataclass
+class Tally:
+    """What the solvers did."""
+
+    solves: Counter[str] = field(default_factory=Counter)
+    failures: int = 0
+    failure: str = ""
+    in_a_row: int = 0
+    solver_seconds: float = 0.0
+
+    def failed(self, failure: SolverFailure) -> None:
+        """Count a failure.
+
+        Raises:
+            RuntimeError: the solver has broken down for good.
+        """
+        self.failures += 1
+        self.failure = str(failure).splitlines()[0]
+        self.in_a_row += failure.broken
+        if self.in_a_row >= GIVE_UP:
+            raise RuntimeError(f"{GIVE_UP} solves in a row failed, the last by {self.failure}")
+
+
+class Replies:
+    """The followers of one game, whose formulas :class:`Recovered` holds completely."""
+
+    def __init__(
+        self, game: Game, recovered: Recovered, solver: str | None, options: Mapping[str, Any]
+    ) -> None:
+        self.game, self.recovered = game, recovered
+        self.solver, self.options = solver, options
+        self.tally = Tally()
+        self._stacks: dict[Any, Stack] = {}
+        self._solvers = {kind: choose(kind, solver) for kind in (True, False)}
+
+    def __call__(
+        self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
+    ) -> Answer:
+        """Replies to rivals (B, I, n) at leader actions x (B, d, J).
+
+        Args:
+            x: leader actions.
+            rivals: everybody's actions.
+            y, lam, mu: where expansions are made.
+            cold: elements (B,) that have no such point.
+        """
+        whole = self.batch(x, rivals)
+        out = Answer(
+            np.array(y),
+            np.array(lam),
+            np.array(mu),
+            np.zeros(len(x), bool),
+            np.full(len(x), np.inf),
+        )
+        convex = np.all([t.convex() for t in (whole.objective, *whole.limits)], axis=0)
+        if not convex.all():
+            self.tally.failures += int((~convex).sum())
+            self.tally.failure = NOT_CONVEX
+        warm = np.flatnonzero(convex & (~cold | self.recovered.quadratic))
+        if len(warm):
+            self._expanded(whole.at(warm), warm, out)
+        if not self.recovered.quadratic:
+            rest = np.flatnonzero(convex & ~out.good)
+            if len(rest):
+                v, lam, mu, good = self._solve(whole.at(rest), quadratic=False)
+                sure = rest[good]
+                out.y[sure], out.lam[sure], out.mu[sure] = v[good], lam[good], mu[good]
+                out.good[sure], out.error[sure] = True, CONE_ERROR
+        return out
+
+    def _shared(self, rivals: Array, x: Array) -> tuple[Array, Array]:
+        calculus, zero = self.game.calculus, np.zeros(rivals.shape)
+        if not calculus.k:
+            return np.zeros((len(x), 0, *rivals.shape[1:])), np.zeros((len(x), 0))
+        lam, mu = calculus.zeros((len(x),))
+        G = shared_gradients(calculus, zero, rivals, x)
+        g = calculus.system(zero, rivals, x, lam, mu)[2]
+        return G.reshape(len(x), calculus.k, *rivals.shape[1:]), g
+
+    def _expanded(self, whole: Batch, where: Array, out: Answer) -> None:
+        """One quadratic program around the point held in ``out``, written back if trusted."""
+        y0, lam0 = out.y[where], out.lam[where]
+        _, slope, bend = whole.objective.expand(y0)
+        limits = []
+        for r, t in enumerate(whole.limits):
+            value, gradient, hessian = t.expand(y0)
+            bend = bend + lam0[..., r, None, None] * hessian
+            limits.append(Terms(value, gradient, None, []))
+        objective = Terms(np.zeros(slope.shape[:2]), slope, bend, [])
+        g = whole.g + (whole.G * y0[:, None]).sum((-1, -2))
+        local = Batch(objective, limits, whole.low - y0, whole.high - y0, whole.G, g)
+        finite = np.isfinite(slope).all((-1, -2)) & np.isfinite(bend).all((-1, -2, -3))
+        for t in limits:
+            finite &= np.isfinite(t.const).all(-1) & np.isfinite(t.lin).all((-1, -2))
+        usable = np.flatnonzero(finite)
+        if not len(usable):
+            return
+        step, lam, mu, good = self._solve(local.at(usable), quadratic=True)
+        y = _snapped(y0[usable] + step, whole.low[usable], whole.high[usable])
+        good &= self._trusted(whole.at(usable), y0[usable], y)
+        at = where[usable[good]]
+        out.y[at], out.lam[at], out.mu[at], out.good[at] = y[good], lam[good], mu[good], True
+        length = np.abs(step[good]).max((-1, -2))
+        out.error[at] = 0.0 if self.recovered.quadratic else length
+
+    @staticmethod
+    def _trusted(whole: Batch, before: Array, after: Array) -> Array:
+        good = np.ones(len(before), dtype=bool)
+        for t in (whole.objective, *whole.limits):
+            for kind, a in t.atoms:
+                old, new = a.argument(before), a.argument(after)
+                if kind.op == "exp":
+                    fine = np.abs(new - old) < 1.0
+                elif kind.positive:
+                    fine = (new > old / TRUST) & (new < old * TRUST)
+                else:
+                    fine = np.abs(new - old) < 1.0 + np.abs(old)
+                good &= fine.all((-1, -2))
+        return good
+
+    def _solve(self, batch: Batch, quadratic: bool) -> tuple[Array, Array, Array, Array]:
+        """All elements, in stacks; where a stack fails its halves are tried."""
+        B, I, n = batch.low.shape
+        v, lam = np.zeros((B, I, n)), np.zeros((B, I, len(batch.limits)))
+        mu, good = np.zeros(batch.g.shape), np.zeros(B, dtype=bool)
+        most = 1
+        while most * 4 * I <= ROWS:
+            most *= 4
+        todo = [np.arange(s, min(s + most, B)) for s in range(0, B, most)]
+        while todo:
+            part = todo.pop()
+            size = 1
+            while size < len(part):
+                size *= 4
+            filled = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
+            one = batch.at(filled)
+            try:
+                stack = self.stack(one)
+                found = stack.solve(one, self._solvers[quadratic], self.options, exact=quadratic)
+            except SolverFailure as failure:
+                apart = self._separated(one, part, quadratic)
+                if apart is not None:
+                    todo += apart
+                elif len(part) > 1:
+                    todo += [part[: len(part) // 2], part[len(part) // 2 :]]
+                else:
+                    self.tally.failed(failure)
+                continue
+            self.tally.in_a_row = 0
+            self.tally.solves[found[3]] += 1
+            self.tally.solver_seconds += found[4]
+            count = len(part)
+            v[part], lam[part], mu[part] = (f[:count] for f in found[:3])
+            good[part] = True
+        return v, lam, mu, good
+
+    def _separated(self, one: Batch, part: Array, quadratic: bool) -> list[Array] | None:
+        """The elements of a failed stack whose limits can be met; None: that is not the trouble."""
+        if len(part) == 1 or not (one.limits or one.g.size):
+            return None
+        try:
+            stack = self.stack(one, elastic=True)
+            lost = stack.out_of_reach(one, self._solvers[quadratic][-1:], self.options)[: len(part)]
+        except SolverFailure:
+            return None
+        if not lost.any():
+            return None
+        self.tally.failures += int(lost.sum())
+        self.tally.failure = "limits that cannot be met: infeasible"
+        return [part[~lost]] if not lost.all() else []
+
+    def batch(self, x: Array, rivals: Array) -> Batch:
+        """The numbers of the replies to rivals (B, I, n) at leader actions x (B, d, J)."""
+        objective, *limits = self.recovered.terms(rivals, x)
+        G, g = self._shared(rivals, x)
+        low, high = (np.broadcast_to(b, rivals.shape) for b in self.game.follower_bounds)
+        return Batch(objective, limits, low, high, G, g)
+
+    def example(self, x: Array, rivals: Array) -> Any:
+        """The CVXPY problem at one profile (d, J), (I, n), its parameters set."""
+        batch = self.batch(x[None], rivals[None])
+        stack = self.stack(batch)
+        stack.put(batch)
+        return stack.problem
+
+    def stack(self, batch: Batch, elastic: bool = False) -> Stack:
+        """The compiled problem for numbers of this form."""
+        functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
+        key = (len(batch), functions, elastic)
+        if key not in self._stacks:
+            self._stacks[key] = Stack(batch, elastic)
+        return self._stacks[key]
+
+
+def _snapped(y: Array, low: Array, high: Array) -> Array:
+    """Actions on a bound where rounding alone keeps them off it."""
+    near = ROUNDING * (1.0 + np.abs(y))
+    return np.where(y <= low + near, low, np.where(y >= high - near, high, y))
+
+
+class FormulaReplies:
+    """The followers of a game whose formulas are convex by CVXPY's rules, but no sum of terms.
+
+    The formulas themselves are run on CVXPY variables, rivals and leaders in numbers, and compiled
+    anew for every answer: slower than :class:`Replies`, and as accurate as a cone solver.
+    """
+
+    def __init__(self, game: Game, solver: str | None, options: Mapping[str, Any]) -> None:
+        self.game, self.solver, self.options = game, solver, options
+        self.tally = Tally()
+        self._solvers = choose(False, solver)
+
+    def problem(self, x: Array, rivals: Array) -> tuple[Any, Any, list[Any], list[Any]]:
+        """The problem at one profile, its variable, its own limits and its shared limits."""
+        import cvxpy as cp
+
+        y = cp.Variable(self.game.follower_shape, name=self.game.follower_action.name)
+        own = Elementwise(y)
+        payoff = self.game.follower_payoff(own, rivals, x).expression
+        limits, shared = ([e <= 0 for e in es] for es in limits_of(self.game, own, rivals, x))
+        bounds = []
+        for values, sign in zip(self.game.follower_bounds, (1.0, -1.0), strict=True):
+            where = np.flatnonzero(np.isfinite(values).ravel())
+            if len(where):
+                chosen = cp.vec(y, order="C")[where]
+                bounds.append(sign * chosen >= sign * values.ravel()[where])
+        goal = cp.Maximize(cp.sum(payoff))
+        return cp.Problem(goal, [*bounds, *limits, *shared]), y, limits, shared
+
+    def example(self, x: Array, rivals: Array) -> Any:
+        """The CVXPY problem at one profile (d, J), (I, n)."""
+        return self.problem(x, rivals)[0]
+
+    def __call__(
+        self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
+    ) -> Answer:
+        """As :meth:`Replies.__call__`; nothing is expanded, so the start does not matter."""
+        import cvxpy as cp
+
+        out = Answer(
+            np.array(y),
+            np.array(lam),
+            np.array(mu),
+            np.zeros(len(x), bool),
+            np.full(len(x), np.inf),
+        )
+        for e in range(len(x)):
+            try:
+                self._one(e, x[e], rivals[e], out)
+            except (SolverFailure, cp.error.DCPError) as error:
+                known = isinstance(error, SolverFailure)
+                self.tally.failed(error if known else SolverFailure(str(error), broken=False))
+            else:
+                self.tally.in_a_row = 0
+        return out
+
+    def _one(self, e: int, x: Array, rivals: Array, out: Answer) -> None:
+        problem, y, limits, shared = self.problem(x, rivals)
+        if not problem.is_dcp():
+            raise SolverFailure(NOT_CONVEX, broken=False)
+        name, seconds = run_solver(problem, self._solvers, self.options, exact=False)
+        self.tally.solves[name] += 1
+        self.tally.solver_seconds += seconds
+        low, high = self.game.follower_bounds
+        out.y[e] = np.clip(y.value, low, high)
+        if limits:
+            parts = [np.broadcast_to(c.dual_value, c.shape) for c in limits]
+            out.lam[e] = np.maximum(np.concatenate(parts, axis=-1), 0.0)
+        if shared:
+            out.mu[e] = np.maximum(np.concatenate([np.ravel(c.dual_value) for c in shared]), 0.0)
+        out.good[e], out.error[e] = True, 0.0

@@ -1,1 +1,0 @@
-"""Parts of the mpec backend: Pyomo models, pieces of the complementarity, stationarity."""

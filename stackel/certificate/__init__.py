@@ -1,0 +1,6 @@
+"""What a point is worth, for every player."""
+
+from stackel.certificate.certificate import Certificate, Verdict
+from stackel.certificate.certify import certify
+
+__all__ = ["Certificate", "Verdict", "certify"]

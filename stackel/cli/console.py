@@ -1,0 +1,175 @@
+"""What the commands share: exit codes, errors as messages, output that fits where it goes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stackel import catalogue
+from stackel.errors import GameError, OptionError, Refusal, StackelError
+from stackel.files.market import SOLVE, MarketFile, read_market
+from stackel.results import saved
+from stackel.results.equilibrium import Equilibrium
+from stackel.run import Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+ROWS = 24
+"""Rows of a table on a terminal; elsewhere all are printed."""
+
+ENDLESS = 10_000
+"""Width where nobody looks at the lines' ends."""
+
+PICTURES = (".png", ".pdf", ".svg")
+
+Market = Annotated[
+    str, typer.Argument(metavar="FILE|PRESET", help="A market file (TOML) or a preset's name.")
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+Plot = Annotated[
+    Path | None, typer.Option(metavar="PNG", help="Draw the answer (.png, .pdf or .svg).")
+]
+
+
+class Code(IntEnum):
+    """Exit codes; see :mod:`stackel.cli`."""
+
+    OK = 0
+    UNEXPECTED = 1
+    BAD = 2
+    NOT_EQUILIBRIUM = 3
+    REFUSED = 4
+    STOPPED = 5
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Errors become one message on stderr and an exit code."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Refusal as error:
+        code, message = Code.REFUSED, str(error)
+    except (GameError, OptionError) as error:
+        code, message = Code.BAD, str(error)
+    except StackelError as error:
+        code, message = Code.UNEXPECTED, str(error)
+    except KeyboardInterrupt:
+        code, message = Code.STOPPED, "interrupted before there was an answer"
+    except BrokenPipeError:  # the reader has had enough
+        raise
+    except OSError as error:
+        code, message = Code.UNEXPECTED, str(error)
+    except Exception as error:
+        if os.environ.get("STACKEL_TRACEBACK"):
+            raise
+        where = "set STACKEL_TRACEBACK=1 to see where"
+        code, message = Code.UNEXPECTED, f"unexpected {type(error).__name__}: {error} ({where})"
+    else:
+        return
+    complain(message)
+    raise typer.Exit(code)
+
+
+def complain(message: str) -> None:
+    typer.echo(f"stackel: {message}", err=True)
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise OptionError(f"--option {text!r}: expected KEY=VALUE, e.g. --option penalty=5")
+    if key in ("game", "throw", "progress", "callback"):  # ours to set
+        raise OptionError(f"--option {text!r}: {key} cannot be set from the command line")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, {"true": True, "false": False}.get(value, value)
+
+
+def check_output(path: Path | None, *endings: str) -> None:
+    """What would lose a long run's answer at its end is found before its beginning."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise OptionError(f"{path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder; expected a file's name")
+    if ".json" not in endings:
+        if path.suffix not in endings:
+            raise OptionError(
+                f"{path} has the ending {path.suffix or 'none'!r}; expected {', '.join(endings)}"
+            )
+        if find_spec("matplotlib") is None:
+            raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
+
+
+def space() -> tuple[int, int | None]:
+    """Characters in a line and rows of a table; all of both where no terminal shows them."""
+    from rich.console import Console
+
+    return (Console().width, ROWS) if sys.stdout.isatty() else (ENDLESS, None)
+
+
+def show(*tables: RenderableType) -> None:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(*tables, sep="\n")
+        return
+    console = Console(highlight=False, width=ENDLESS)
+    with console.capture() as captured:
+        console.print(*tables, sep="\n")
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def code(eq: Equilibrium) -> Code:
+    stopped = eq.status in (Status.TIME_LIMIT, Status.INTERRUPTED)
+    return Code.STOPPED if stopped else Code.NOT_EQUILIBRIUM
+
+
+def read(name: str) -> MarketFile:
+    """A market file, or a preset."""
+    path = Path(name)
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return read_market(path)
+    try:
+        return MarketFile(catalogue.preset(name))
+    except OptionError as error:
+        raise OptionError(f"{error}; nor is there a file {name}") from None
+
+
+def merged(read: MarketFile, given: dict[str, Any]) -> dict[str, Any]:
+    """The file's options under those of the command line."""
+    options = read.solve_options
+    if given.get("backend", options.get("backend")) != options.get("backend"):
+        options = {k: v for k, v in options.items() if k in SOLVE}
+    return options | given
+
+
+def draw(eq: Equilibrium, path: Path | None) -> None:
+    if path is not None:
+        eq.plot().savefig(path)
+
+
+def print_json(eq: Equilibrium) -> None:
+    """What :meth:`Equilibrium.save` writes, and a summary in plain numbers."""
+    from stackel.cli import tables
+
+    whole = {"summary": tables.summary(eq), **saved.document(eq)}
+    typer.echo(json.dumps(whole, allow_nan=False))

@@ -1,0 +1,98 @@
+"""The command ``stackel solve``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stackel.cli import console
+from stackel.cli.console import Json, Market, Plot
+from stackel.results.equilibrium import NotConverged
+from stackel.tasks.solve import solve as solve_game
+
+
+def solve(
+    market: Market,
+    backend: Annotated[
+        str | None, typer.Option("--backend", "-b", help="A backend's name, or auto (default).")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            metavar="KEY=VALUE",
+            help="An option of the backend; may be repeated. Values are Python's (5, 1e-6, True, "
+            "None), anything else is text.",
+        ),
+    ] = None,
+    anticipation: Annotated[
+        str | None,
+        typer.Option(
+            help="What a deviating leader foresees: equilibrium (default), own_response or none."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Relative gap and violation that still count as none.")
+    ] = None,
+    as_json: Json = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Keep the answer in a JSON file.")
+    ] = None,
+    plot: Plot = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no tables and no progress.")
+    ] = False,
+) -> None:
+    """Find an equilibrium of a market and say what it is worth.
+
+    Ctrl-C stops the search, keeps the best point so far and prints it.
+
+    Options given here win over those in the market file's [solve]; with another --backend than
+    the file's, the options of the file's backend are left out.
+
+    --json prints what --save writes, and "summary": verdict, actions and payoffs as plain numbers.
+
+    \b
+    Examples:
+      stackel solve fig3 --backend newton
+      stackel solve market.toml -b admm -o penalty=5 --time-limit 60
+      stackel solve market.toml --json | jq .summary.leader_payoffs
+    """
+    with console.reported():
+        console.check_output(save, ".json")
+        console.check_output(plot, *console.PICTURES)
+        read = console.read(market)
+        given = {
+            "backend": backend,
+            "anticipation": anticipation,
+            "seed": seed,
+            "time_limit": time_limit,
+            "tolerance": tolerance,
+        }
+        options = console.merged(read, {k: v for k, v in given.items() if v is not None})
+        options |= dict(map(console.key_value, option or ()))
+        why = ""
+        try:
+            eq = solve_game(read.game, progress=sys.stderr.isatty() and not quiet, **options)
+        except NotConverged as error:
+            eq, why = error.result, error.why
+        if as_json:
+            console.print_json(eq)
+        elif not quiet:
+            from stackel.cli import tables
+
+            console.show(tables.answer(eq, *console.space()))
+        if save is not None:
+            eq.save(save)
+        console.draw(eq, plot)
+        if why:
+            console.complain(why)
+            raise typer.Exit(console.code(eq))

@@ -1,0 +1,55 @@
+"""Modules' former paths, for one version: they hand on what has moved, and say where it is now."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from stackel.plugins import load
+
+MOVED: Mapping[str, Mapping[str, str]] = {
+    "stackel.response": {
+        **dict.fromkeys(("Response", "reply", "sensitivity", "settle"), "stackel.followers"),
+        **dict.fromkeys(("first_guess", "inside"), "stackel.followers"),
+        **dict.fromkeys(("Anticipation", "check_anticipation"), "stackel.leaders"),
+        "middle": "stackel.game",
+    },
+    "stackel.equilibrium": {"Equilibrium": "stackel.results"},
+    "stackel.market_file": dict.fromkeys(("MarketFile", "read_market"), "stackel.files"),
+    "stackel.reproduction": dict.fromkeys(
+        (
+            *("ERRATA", "PRINTED", "TRENDS", "Checked", "Compared", "Erratum", "Printed", "Trend"),
+            *("agreement", "answers", "certified", "check", "compared", "expected", "learned"),
+            *("marks", "path", "printed", "quantities", "script", "tidy", "trends"),
+        ),
+        "stackel.examples.reproduction",
+    ),
+}
+"""Former module to its names, each with the module that has it now."""
+
+
+def register() -> None:
+    """Let the former paths be imported."""
+    for old in MOVED:
+        module = ModuleType(old, f"Former place of {', '.join(sorted(set(MOVED[old].values())))}.")
+        module.__dict__["__getattr__"] = _getter(old)
+        sys.modules[old] = module
+        setattr(sys.modules["stackel"], old.rpartition(".")[2], module)
+
+
+def _getter(old: str) -> Callable[[str], Any]:
+    def get(name: str) -> Any:
+        if name not in MOVED[old]:
+            raise AttributeError(f"module {old!r} has no attribute {name!r}")
+        new = MOVED[old][name]
+        warnings.warn(
+            f"{old}.{name} is now {new}.{name}; the former path goes with the next version",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return load(f"{new}:{name}")
+
+    return get

@@ -1,0 +1,360 @@
+"""Markets written down as TOML files: data, and how to solve it.
+
+::
+
+    market = "vehicular-twins"        # a name, or "module:Class" of your own
+    [data]
+    satisfaction = [30, 25, 35]       # one value for each follower
+    sensitivity = 30                  # the same for all
+    ties = { edges = "ties.csv" }     # columns source, target and, if you like, weight
+    unit_cost = { csv = "costs.csv", column = "unit_cost" }
+    [data.radio]                      # a group of fields
+    distance = 300
+    [solve]                           # arguments of stackel.solve, and the backend's options
+    backend = "admm"
+    penalty = 5.0
+
+A further table, ``[sweep]``, is what :mod:`stackel.sweep_file` reads.
+
+``preset = "fig3"`` in place of ``market`` starts from a preset; ``[data]`` then holds only what
+differs. Files are looked up beside the TOML file. Data may stand in
+
+* ``{ csv = FILE, column = NAME }``, a column; without ``column``, all cells as a matrix;
+* ``{ edges = FILE }``, a CSV file with columns source, target[, weight]; ``directed = true``
+  where a tie goes one way only;
+* ``{ graph = FILE }``, ending in .graphml, .gml, .gexf, .json (node-link), .edgelist or .txt;
+* with both of these, ``nodes``: the followers' order, a list of names, a column of a CSV file or
+  their number; ``weight``: of edges that state none (1 if left out).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from stackel import backend as registry
+from stackel import catalogue
+from stackel.errors import GameError, StackelError, unknown
+from stackel.files.data import Table, edge_list, graph_file, read_text, tie_matrix
+from stackel.files.values import check_numbers, expected_of, fits
+from stackel.game.game import Game
+from stackel.game.grids import Grid, grid_of
+
+TOP = ("market", "preset", "data", "solve", "sweep")
+
+SOLVE: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "backend": ((str,), "a backend's name"),
+    "anticipation": ((str,), "a name"),
+    "start": ((list,), "a list of leader actions"),
+    "seed": ((int,), "a whole number"),
+    "time_limit": ((int, float), "a number of seconds"),
+    "tolerance": ((int, float), "a number"),
+    "restarts": ((int,), "a whole number"),
+    "certificate": ((bool,), "true or false"),
+}
+"""Arguments of :func:`stackel.solve` that a market file may give, and their types."""
+
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "csv": ("column",),
+    "edges": ("nodes", "weight", "directed"),
+    "graph": ("nodes", "weight"),
+}
+"""What a file's table may say beside the file's name."""
+
+
+@dataclass(frozen=True)
+class MarketFile:
+    """What a market file says.
+
+    Attributes:
+        game: the market.
+        solve_options: for ``stackel.solve(game, **solve_options)``.
+    """
+
+    game: Game
+    solve_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a market file says, the market not yet made of it.
+
+    Attributes:
+        kind: the market's class.
+        base: the preset that the file starts from, or None.
+        values: what the file states of the market's fields, files read.
+        folder: where files are looked up.
+        solve_options: as in :class:`MarketFile`.
+        sweep: the table [sweep] as it stands, or None.
+    """
+
+    kind: type[Game]
+    base: Game | None
+    values: Mapping[str, Any]
+    folder: Path
+    solve_options: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, Any] | None = None
+
+    def game(self) -> Game:
+        """The market.
+
+        Raises:
+            GameError: these values make none.
+        """
+        return _make(self.kind, self.base, self.values)
+
+
+def read_market(path: str | Path) -> MarketFile:
+    """Read a market file.
+
+    Raises:
+        GameError: anything wrong with it, naming file and field.
+    """
+    parts = read_parts(path)
+    with located(path):
+        return MarketFile(parts.game(), dict(parts.solve_options))
+
+
+@contextmanager
+def located(path: str | Path) -> Iterator[None]:
+    """Errors name the file they come from."""
+    try:
+        yield
+    except StackelError as error:
+        raise GameError(f"{path}: {error}") from error
+
+
+def read_parts(path: str | Path) -> Parts:
+    """Read a market file without making the market.
+
+    Raises:
+        GameError: anything wrong with it that shows before.
+    """
+    path = Path(path)
+    try:
+        text = read_text(path)
+    except GameError as error:
+        raise GameError(f"{error}; expected a market file (TOML)") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise GameError(f"{path} is not TOML: {error}; expected a market file") from None
+    with located(path):
+        return _read(document, path.parent)
+
+
+def required(kind: Any) -> list[str]:
+    """The fields that a market, or a group of its fields, cannot do without."""
+    return [
+        f.name
+        for f in fields(kind)
+        if f.init and f.default is MISSING and f.default_factory is MISSING
+    ]
+
+
+def _read(document: Mapping[str, Any], folder: Path) -> Parts:
+    for key in document:
+        if key not in TOP:
+            raise GameError(f"{unknown('entry', key, TOP)}; a market's fields stand under [data]")
+    if ("market" in document) == ("preset" in document):
+        raise GameError(
+            'expected either market = "..." or preset = "..." above [data]'
+            f" (markets: {', '.join(catalogue.markets())}; presets: {', '.join(catalogue.PRESETS)})"
+        )
+    for table in ("data", "solve", "sweep"):
+        if not isinstance(document.get(table, {}), dict):
+            raise GameError(f"{table} = {document[table]!r}; expected a table, [{table}]")
+    for key in ("market", "preset"):
+        if not isinstance(document.get(key, ""), str):
+            raise GameError(f"{key} = {document[key]!r}; expected a name")
+    data = document.get("data", {})
+    base: Game | None
+    kind: type[Game]
+    if "preset" in document:
+        base = catalogue.preset(document["preset"])
+        kind = type(base)
+    else:
+        base = None
+        with importing_from(folder):
+            kind = catalogue.market(document["market"])
+    values = _values(kind, base, data, folder, "data")
+    options = _solve_options(document.get("solve", {}))
+    return Parts(kind, base, values, folder, options, document.get("sweep"))
+
+
+@contextmanager
+def importing_from(folder: Path) -> Iterator[None]:
+    """Let ``module:Class`` name a module beside the market file."""
+    place = str(folder.resolve())
+    sys.path.append(place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+
+
+def _values(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str) -> dict[str, Any]:
+    """What a table of the file states of a market's fields, or of a group of them."""
+    hints = get_type_hints(kind, include_extras=True)
+    known = {f.name: f for f in fields(kind) if f.init}
+    values = {}
+    for name, value in data.items():
+        if name not in known:
+            raise GameError(f"[{at}] {unknown(f'field of {kind.__name__}', name, known)}")
+        own = None if base is None else getattr(base, name)
+        values[name] = read_value(f"[{at}] {name}", value, hints[name], own, folder)
+    return values
+
+
+def _make(kind: Any, base: Any, values: Mapping[str, Any], at: str = "data") -> Any:
+    """A market, or a group of its fields."""
+    if base is not None:
+        return replace(base, **values)
+    lacking = [name for name in required(kind) if name not in values]
+    if lacking:
+        about = _explained(kind)
+        listed = [f"  {n}: {about[n]}" if n in about else f"  {n}" for n in lacking]
+        raise GameError("\n".join([f"[{at}] lacks what {kind.__name__} needs:", *listed]))
+    try:
+        return kind(**values)
+    except StackelError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise GameError(f"{kind.__name__} cannot be made from [{at}]: {error}") from error
+
+
+def read_value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> Any:
+    """One field's value: as it stands, from a file, or a group of fields.
+
+    Args:
+        where: what errors call it.
+        value: as TOML gives it.
+        hint: the field's annotation.
+        base: its value in the preset, if there is one.
+        folder: where files are looked up.
+
+    Raises:
+        GameError: it does not fit the field.
+    """
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    group = next((h for h in options if isinstance(h, type) and is_dataclass(h)), None)
+    if group is not None:
+        at = where[1:].replace("] ", ".")
+        if not isinstance(value, dict):
+            raise GameError(f"{where} = {value!r}; expected a table, [{at}]")
+        return _make(group, base, _values(group, base, value, folder, at), at)
+    grid = grid_of(hint)
+    if isinstance(value, dict) and grid is not None:
+        try:
+            return _from_file(value, grid, folder)
+        except GameError as error:
+            raise GameError(f"{where}: {error}") from error
+    if grid is not None:
+        check_numbers(where, value)
+    elif not fits(value, options):
+        raise GameError(f"{where} = {value!r}; expected {expected_of(options)}")
+    return value
+
+
+def _from_file(table: Mapping[str, Any], grid: Grid, folder: Path) -> Any:
+    sources = [key for key in SOURCES if key in table]
+    if len(sources) != 1:
+        raise GameError(f"expected one of {', '.join(SOURCES)} in the table, found {table}")
+    source = sources[0]
+    for key in table:
+        if key != source and key not in SOURCES[source]:
+            raise GameError(str(unknown(f"key beside {source}", key, SOURCES[source])))
+    if not isinstance(table[source], str):
+        raise GameError(f"{source} = {table[source]!r}; expected a file's name")
+    path = folder / table[source]
+    if source == "csv":
+        return _from_csv(Table(path), table.get("column"), grid)
+    if grid.name != "peers":
+        raise GameError(
+            f"{source} states ties between followers, but this is {grid.name} data; expected "
+            "numbers or { csv = ..., column = ... }"
+        )
+    weight = table.get("weight", 1.0)
+    if not fits(weight, (float,)):
+        raise GameError(f"weight = {weight!r}; expected a number")
+    directed = table.get("directed", False)
+    if not isinstance(directed, bool):
+        raise GameError(f"directed = {directed!r}; expected true or false")
+    graph, listed = (edge_list(path, directed), False) if source == "edges" else graph_file(path)
+    nodes = _nodes(table["nodes"], folder) if "nodes" in table else None
+    try:
+        return tie_matrix(graph, listed, nodes, weight)
+    except GameError as error:
+        raise GameError(f"{path}: {error}") from None
+
+
+def _from_csv(table: Table, column: Any, grid: Grid) -> Any:
+    if column is not None:
+        if not isinstance(column, str):
+            raise GameError(f"column = {column!r}; expected a column's name")
+        return table.numbers(column)
+    if grid.rows is not None and grid.columns is not None:
+        return table.matrix()
+    width = len(table.lines[0][1])
+    if width > 1:
+        columns = f" ({', '.join(table.header)})" if table.header else ""
+        raise GameError(f'{table.path} has {width} columns{columns}; say which one: column = "..."')
+    return table.matrix()[:, 0]
+
+
+def _nodes(value: Any, folder: Path) -> Any:
+    """The followers' order: a number of them, names, or a column of a CSV file."""
+    if isinstance(value, dict) and set(value) == {"csv", "column"}:
+        return Table(folder / value["csv"]).texts(value["column"])
+    good = isinstance(value, list) and all(fits(n, (str, int)) for n in value)
+    if not (good or (fits(value, (int,)) and value > 0)):
+        raise GameError(
+            f"nodes = {value!r}; expected the number of followers, a list of names or "
+            "{ csv = ..., column = ... }"
+        )
+    return value
+
+
+def _solve_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked as far as can be without the solver's library."""
+    for name, (kinds, expected) in SOLVE.items():
+        if name in table and type(table[name]) not in kinds:
+            raise GameError(f"[solve] {name} = {table[name]!r}; expected {expected}")
+    backend = table.get("backend", "auto")
+    try:
+        options = {} if backend == "auto" else registry.options_of(registry.find(backend))
+    except ImportError:
+        return dict(table)
+    except StackelError as error:
+        raise GameError(f"[solve] {error}") from error
+    for name in table:
+        if name not in SOLVE and name not in options:
+            hint = "; a backend's own options need its name, backend = ..." * (backend == "auto")
+            raise GameError(f"[solve] {unknown('entry', name, [*SOLVE, *options])}{hint}")
+    return dict(table)
+
+
+def _explained(kind: type) -> dict[str, str]:
+    """Fields' explanations in the sections Attributes of a class's and its bases' docstrings."""
+    out: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        names: list[str] = []
+        for line in section.splitlines():
+            head = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
+            if head:
+                names = head[1].split(", ")
+                out |= dict.fromkeys(names, head[2])
+            elif line.startswith(" " * 5):
+                out |= {n: f"{out[n]} {line.strip()}" for n in names}
+            else:
+                break
+    return out

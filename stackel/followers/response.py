@@ -1,0 +1,195 @@
+"""What the followers answer: their equilibrium at given leader actions, and their best replies.
+
+Everything takes batches of leader actions, so that a leader's whole price grid is one call.
+The functions return *candidates with residuals*: who uses an answer looks at ``converged``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stackel.calculus.batch import elements
+from stackel.followers import complementarity
+from stackel.followers.complementarity import Solution
+from stackel.followers.starts import edges, first_guess, inside, usual_size
+from stackel.followers.systems import CHUNK, Alone, Joint
+from stackel.game.game import Game
+from stackel.types import Array
+
+
+@dataclass(frozen=True)
+class Response:
+    """Follower actions at given leader actions, batch axes in front.
+
+    Attributes:
+        y: actions (..., I, n).
+        lam: multipliers of the own limits (..., I, m).
+        mu: multipliers of the shared limits (..., k).
+        residual: distance from solving the system, in the units of y (...).
+        converged: whether that is negligible (...).
+        iterations: Newton steps of the slowest element.
+    """
+
+    y: Array
+    lam: Array
+    mu: Array
+    residual: Array
+    converged: Array
+    iterations: int = 0
+
+    def __getitem__(self, index: Any) -> Response:
+        """The response at some batch elements."""
+        return self.map(lambda array, core: array[index])
+
+    def map(self, change: Callable[[Array, tuple[int, ...]], Array]) -> Response:
+        """The response with every array changed, given its core shape."""
+        per_follower = self.residual.ndim > self.y.ndim - 2  # a best reply's, one each
+
+        def changed(array: Array, core: int) -> Array:
+            return change(array, array.shape[array.ndim - core :])
+
+        return Response(
+            changed(self.y, 2),
+            changed(self.lam, 2),
+            changed(self.mu, 1),
+            changed(self.residual, int(per_follower)),
+            changed(self.converged, int(per_follower)),
+            self.iterations,
+        )
+
+    def broadcast(self, batch: tuple[int, ...]) -> Response:
+        """The response with these batch axes."""
+        return self.map(lambda array, core: np.broadcast_to(array, (*batch, *core)))
+
+    def reshape(self, batch: tuple[int, ...]) -> Response:
+        """The response with these batch axes in place of its own."""
+        return self.map(lambda array, core: array.reshape((*batch, *core)))
+
+    @staticmethod
+    def join(parts: Sequence[Response]) -> Response:
+        """Responses one after the other along their first batch axis."""
+        names = ("y", "lam", "mu", "residual", "converged")
+        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
+        return Response(*joined, max(p.iterations for p in parts))
+
+
+def remember(game: Game, settled: Response) -> None:
+    """Keep a settled response (no batch axes) for whoever looks for a place to start."""
+    game.__dict__["_settled"] = settled
+
+
+def remembered(game: Game) -> Response | None:
+    """What was last remembered of a game."""
+    return game.__dict__.get("_settled")
+
+
+def settle(
+    game: Game, x: Array, start: Response | None = None, tolerance: float = 1e-12
+) -> Response:
+    """The followers' equilibrium at leader actions x.
+
+    Args:
+        game: the market.
+        x: leader actions (..., d, J).
+        start: a response to start from; its batch axes broadcast to x's. Elements that fail from
+            it are tried again from scratch.
+        tolerance: residual to aim for, relative to 1 + max |y|.
+    """
+    x = np.asarray(x, dtype=float)
+    batch = x.shape[:-2]
+    flat = x.reshape(-1, *x.shape[-2:])
+    p = math.prod(game.follower_shape)
+    rows = max(1, CHUNK // max(p * p if p <= 300 else 20 * p, 1))
+    if len(flat) > rows:
+        parts = []
+        for s in range(0, len(flat), rows):
+            part = slice(s, s + rows)
+            wide = None if start is None else start.broadcast((len(flat),))[part]
+            parts.append(settle(elements(game, part), flat[part], wide, tolerance))
+        return Response.join(parts).reshape(batch)
+    system = Joint(game.calculus, flat, edges(game, flat))
+    solution = _newton_joint(game, system, start, len(flat), tolerance)
+    if start is not None and not solution.converged.all():
+        again = np.flatnonzero(~solution.converged)
+        part_game = elements(game, again)
+        retry = _newton_joint(part_game, system.at(again), None, len(again), tolerance)
+        better = retry.residual < solution.residual[again]
+        for name in ("y", "lam", "residual", "converged"):
+            getattr(solution, name)[again[better]] = getattr(retry, name)[better]
+    y, lam, mu = system.unflat(solution.y, solution.lam)
+    out = Response(y, lam, mu, solution.residual, solution.converged, solution.iterations)
+    return out.reshape(batch)
+
+
+def _newton_joint(
+    game: Game, system: Joint, start: Response | None, count: int, tolerance: float
+) -> Solution:
+    if start is None:
+        y = np.broadcast_to(inside(game, first_guess(game), system.x), (count, *system.shape))
+        lam, mu = game.calculus.zeros((count,))
+    else:
+        wide = start.broadcast((count,))
+        y, lam, mu = inside(game, wide.y, system.x), wide.lam, wide.mu
+    flat = system.flat(y, lam, mu)
+    return complementarity.solve(
+        system, *flat, tolerance=tolerance, smooth=start is None, usual=usual_size(game)
+    )
+
+
+def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) -> Response:
+    """Every follower's best reply to the others' actions, each on its own.
+
+    The own problems are solved by their optimality conditions: exact where the payoff is concave
+    and the limits convex in the own action. Shared limits bind each follower, given the others;
+    their multipliers are then in the last columns of ``lam``.
+
+    Args:
+        game: the market.
+        x: leader actions (..., d, J).
+        rivals: everybody's actions (..., I, n).
+        start: where to start; default the rivals' profile.
+
+    Returns:
+        a response whose ``residual`` and ``converged`` are per follower (..., I).
+    """
+    x, rivals = np.asarray(x, dtype=float), np.asarray(rivals, dtype=float)
+    batch = np.broadcast_shapes(x.shape[:-2], rivals.shape[:-2])
+    flat_x = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
+    flat_r = np.broadcast_to(rivals, (*batch, *rivals.shape[-2:])).reshape(-1, *rivals.shape[-2:])
+    system = Alone(game.calculus, flat_x, flat_r, edges(game, flat_x))
+    count, q = len(flat_x), game.calculus.m + game.calculus.k
+    y = flat_r if start is None else start.broadcast((count,)).y
+    lam = np.zeros((count, game.n_followers, q))
+    if start is not None and start.lam.shape[-1] == q:
+        lam = start.broadcast((count,)).lam
+    begin = inside(game, y, flat_x)
+    solution = complementarity.solve(system, begin, lam, smooth=True, usual=usual_size(game))
+    out = Response(
+        solution.y,
+        solution.lam,
+        np.zeros((count, 0)),
+        solution.residual,
+        solution.converged,
+        solution.iterations,
+    )
+    return out.reshape(batch)
+
+
+def multipliers(game: Game, at: Response) -> dict[str, Array]:
+    """Named multipliers of a response without batch axes: own limits (I, m), shared as stated."""
+    out: dict[str, Array] = {}
+    start = 0
+    for name, e in game.calculus.own_limits.items():
+        out[name] = np.array(at.lam[:, start : start + e.shape[1]])
+        start += e.shape[1]
+    start = 0
+    for name, e in game.calculus.shared_limits.items():
+        size = e.shape[0] * e.shape[1]
+        out[name] = np.array(at.mu[start : start + size]).reshape(e.shape)
+        start += size
+    return out

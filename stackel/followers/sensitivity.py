@@ -1,0 +1,70 @@
+"""How settled followers move when the leaders do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from stackel.followers import complementarity
+from stackel.followers.response import Response
+from stackel.followers.starts import edges
+from stackel.followers.systems import Joint
+from stackel.game.game import Game
+from stackel.types import Array
+
+
+def predictor(game: Game, x: Array, at: Response) -> Callable[[Array], Response] | None:
+    """Starts for :func:`settle` at leader actions (B, d, J): first order in the move from x.
+
+    None where limits bind: the answer bends too much for a straight line to be a good start.
+    """
+    if at.lam.any() or at.mu.any():
+        return None
+    units = np.eye(x.size).reshape(x.size, *x.shape)
+    moves = sensitivity(game, x, at, units).reshape(x.size, -1)
+    if not np.isfinite(moves).all():
+        return None
+
+    def predict(trials: Array) -> Response:
+        shift = (trials - x).reshape(len(trials), x.size) @ moves
+        wide = at.broadcast((len(trials),))
+        return replace(wide, y=wide.y + shift.reshape(wide.y.shape))
+
+    return predict
+
+
+def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
+    """How the settled followers move when the leaders do, by the implicit function theorem.
+
+    At a point where a limit only just binds this is one of the one-sided derivatives.
+
+    Args:
+        game: the market.
+        x: leader actions (d, J) or a batch (B, d, J).
+        at: the settled response there.
+        directions: leader directions (r, d, J), the same for every batch element.
+
+    Returns:
+        follower directions (..., r, I, n).
+    """
+    x = np.asarray(x, dtype=float)
+    batch = x.shape[:-2]
+    flat = x.reshape(-1, *x.shape[-2:])
+    here = at.reshape((len(flat),))
+    system = Joint(game.calculus, flat, edges(game, flat))
+    y, lam = system.flat(here.y, here.lam, here.mu)
+    with np.errstate(all="ignore"):
+        at_low, at_high, off = complementarity.active(
+            y, lam, system.values(y, lam), system.scales(y, lam), (system.low, system.high)
+        )
+        by = game.calculus.by_leaders(here.y, flat, here.lam, here.mu, directions[:, None])
+        dF, dc = system.flat(*by)  # (r, B, p), (r, B, q)
+        right = np.concatenate(
+            [np.where(at_low | at_high, 0.0, -dF), np.where(off, 0.0, -dc)], axis=-1
+        )
+        rows = complementarity.Rows.units(at_low | at_high, off)
+        moved = system.linear_solve(y, lam, rows, np.moveaxis(right, 0, -1))
+    dy = np.moveaxis(moved[:, : system.p], -1, 1)
+    return dy.reshape(*batch, len(directions), *system.shape)

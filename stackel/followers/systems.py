@@ -1,0 +1,331 @@
+"""The followers' problem as complementarity systems: all together, or each one alone.
+
+:class:`Joint` is the followers' equilibrium: one system for each batch element, unknowns (y, lam,
+mu) of everybody. :class:`Alone` is every follower's own problem with its rivals frozen: one small
+system for each follower. Both present the flat arrays that
+:mod:`stackel.complementarity` works on.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, gmres
+
+from stackel.calculus import matrices
+from stackel.calculus.calculus import Calculus
+from stackel.calculus.matrices import Product, bicgstab
+from stackel.followers.complementarity import Rows
+from stackel.followers.starts import edges_at
+from stackel.types import Array
+
+DENSE_UP_TO = 100
+"""Unknowns of one joint system up to which its matrix is formed; above, products only."""
+
+FULL_UP_TO = 2_000
+"""Unknowns up to which the matrix is formed all the same where Krylov's method breaks down."""
+
+CHUNK = 4_000_000
+"""Numbers in one batch of matrices or directions."""
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
+
+
+def _scales(h: Array, C: Array) -> tuple[Array, Array]:
+    """Squared gradient length of limits in the metric 1/h, and the move for a unit multiplier.
+
+    Args:
+        h: curvatures (..., p).
+        C: limits' gradients (..., q, p).
+    """
+    over = C / h[..., None, :]
+    s = (C * over).sum(-1)
+    # A limit with no gradient here cannot be mended by a move: its residual must still show.
+    w = np.sqrt((over**2).sum(-1))
+    return np.where(s > 0, s, 1.0), np.where(w > 0, w, 1.0)
+
+
+def _free_moves(H: Array, C: Array) -> Array:
+    """The move for a unit of each multiplier (..., q), without the multipliers' own curvature.
+
+    A large multiplier bends the Lagrangian and would shrink its own residual: a limit whose
+    gradient vanishes could then pass for binding anywhere.
+    """
+    return _scales(_curvature(H), C)[1]
+
+
+def _curvature(H: Array) -> Array:
+    """A positive scale for each own decision: the diagonal of its follower's Hessian."""
+    h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
+    floor = 1e-12 * np.maximum(h.max(axis=(-1, -2), keepdims=True, initial=0.0), 1e-300)
+    # Not 1 where it vanishes: far out on a flat payoff that would hide how far it is to go back.
+    return np.where(np.isfinite(h), np.maximum(h, floor), 1.0)
+
+
+class Joint:
+    """All followers together, at leader actions x (B, d, J)."""
+
+    def __init__(self, calculus: Calculus, x: Array, edges: tuple[Array, Array]) -> None:
+        self.calculus, self.x, self.edges = calculus, x, edges
+        self.low, self.high = (_flat(b) for b in calculus.follower_bounds)
+        self.open_low, self.open_high = (_flat(e) for e in edges)
+        self.shape = calculus.game.follower_shape
+        self.p = self.low.shape[-1]
+        self.q = self.shape[0] * calculus.m + calculus.k
+        # Blocks at the last point asked for: scales and step ask at the same one.
+        self._known: tuple[Array, Array, tuple[Array, Array, Array]] | None = None
+
+    def at(self, batch: Array) -> Joint:
+        return Joint(self.calculus.at(batch), self.x[batch], edges_at(self.edges, batch))
+
+    def unflat(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        """y (..., I, n), lam (..., I, m), mu (..., k)."""
+        I, m = self.shape[0], self.calculus.m
+        own = lam[..., : I * m].reshape(*lam.shape[:-1], I, m)
+        return y.reshape(*y.shape[:-1], *self.shape), own, lam[..., I * m :]
+
+    @staticmethod
+    def flat(field: Array, own: Array, shared: Array) -> tuple[Array, Array]:
+        f = field.reshape(*field.shape[:-2], -1)
+        c = own.reshape(*own.shape[:-2], own.shape[-1] * own.shape[-2])
+        return f, np.concatenate([c, shared], -1) if shared.shape[-1] else c
+
+    def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
+        Y, L, mu = self.unflat(y, lam)
+        return self.flat(*self.calculus.system(Y, Y, self.x, L, mu))
+
+    def _blocks(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        """Own Hessians (B, I, n, n), own limits' gradients (B, I, m, n), shared ones' (B, k, p)."""
+        if self._known is None or self._known[0] is not y or self._known[1] is not lam:
+            Y, L, mu = self.unflat(y, lam)
+            H, C = self.calculus.own_blocks(Y, Y, self.x, L, mu)
+            self._known = (y, lam, (H, C, shared_gradients(self.calculus, Y, Y, self.x)))
+        return self._known[2]
+
+    def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        H, C, A = self._blocks(y, lam)
+        h = _curvature(H)
+        s, w = _scales(h, C)
+        if self.calculus.curved_limits and lam.any():
+            Y, L, mu = self.unflat(y, np.zeros_like(lam))
+            w = np.maximum(w, _free_moves(self.calculus.own_blocks(Y, Y, self.x, L, mu)[0], C))
+        flat_h = h.reshape(*y.shape)
+        if not self.calculus.k:
+            return flat_h, s.reshape(lam.shape), w.reshape(lam.shape)
+        s2, w2 = _scales(flat_h, A)
+        join = [a.reshape(len(y), -1) for a in (s, w)]
+        return flat_h, np.concatenate([join[0], s2], -1), np.concatenate([join[1], w2], -1)
+
+    def step(
+        self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
+    ) -> tuple[Array, Array]:
+        right = np.concatenate([right_y, right_lam], -1)[..., None]
+        out = self.linear_solve(y, lam, rows, right)[..., 0]
+        return out[..., : self.p], out[..., self.p :]
+
+    def linear_solve(self, y: Array, lam: Array, rows: Rows, right: Array) -> Array:
+        """Solve the linearised system for right sides (B, p + q, r)."""
+        z = self.p + self.q
+        weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)
+        diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)
+        if z > DENSE_UP_TO:
+            return self._krylov(y, lam, weight, diagonal, right)
+        right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (len(y), z, 1)))
+        chunk = max(1, CHUNK // (z * z))
+        if len(y) <= chunk:
+            return self._dense(y, lam, weight, diagonal, right)
+        parts = []
+        for start in range(0, len(y), chunk):
+            some = np.arange(start, min(start + chunk, len(y)))
+            arrays = (a[some] for a in (y, lam, weight, diagonal, right))
+            parts.append(self.at(some)._dense(*arrays))
+        return np.concatenate(parts)
+
+    def _dense(self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array) -> Array:
+        matrix = self._matrix(y, lam) * weight[..., None]
+        z = matrix.shape[-1]
+        matrix[:, np.arange(z), np.arange(z)] += diagonal
+        return matrices.solve(matrix, right)
+
+    def _matrix(self, y: Array, lam: Array) -> Array:
+        """d(F, c) / d(y, lam), (B, z, z)."""
+        (I, n), m = self.shape, self.calculus.m
+        Y, L, mu = self.unflat(y, lam)
+        directions = np.eye(self.p).reshape(self.p, 1, I, n)
+        F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, directions))
+        matrix = np.zeros((len(y), self.p + self.q, self.p + self.q))
+        matrix[:, : self.p, : self.p] = np.moveaxis(F, 0, -1)
+        matrix[:, self.p :, : self.p] = np.moveaxis(c, 0, -1)
+        _, C, A = self._blocks(y, lam)
+        if m:  # by own multipliers: follower i's limits' gradients, in i's rows only
+            i, a, b = np.ix_(range(I), range(m), range(n))
+            matrix[:, i * n + b, self.p + i * m + a] = C
+        matrix[:, : self.p, self.p + I * m :] = np.swapaxes(A, -1, -2)
+        return matrix
+
+    def _krylov(self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array) -> Array:
+        """The same by Krylov's method."""
+        B, z = len(y), self.p + self.q
+        multiply, precondition = self._products(y, lam, weight, diagonal)
+        out = np.empty((B, z, right.shape[-1]))
+        for column in range(right.shape[-1]):
+            b = np.broadcast_to(right[..., column], (B, z))
+            out[..., column], solved = bicgstab(multiply, precondition, b, precondition(b))
+            for e in np.flatnonzero(~solved):
+                some = np.array([e])
+                arrays = (a[some] for a in (y, lam, weight, diagonal, b[..., None]))
+                out[e, :, column] = self.at(some)._otherwise(*arrays)
+        return out
+
+    def _products(
+        self, y: Array, lam: Array, weight: Array, diagonal: Array
+    ) -> tuple[Product, Product]:
+        """The linearised system times vectors (B, p + q), and an approximation of its inverse:
+        every follower's own block, so that Krylov's method converges as fast as best replies
+        contract, or faster."""
+        (I, n), m, k = self.shape, self.calculus.m, self.calculus.k
+        B, p, z = len(y), self.p, self.p + self.q
+        Y, L, mu = self.unflat(y, lam)
+        H, C, A = self._blocks(y, lam)
+
+        def multiply(v: Array) -> Array:
+            dY, dL, dmu = self.unflat(v[:, :p], v[:, p:])
+            F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, dY))
+            F = F + (np.swapaxes(C, -1, -2) @ dL[..., None])[..., 0].reshape(B, p)
+            if k:
+                F = F + (dmu[:, None, :] @ A)[:, 0]
+            return weight * np.concatenate([F, c], -1) + diagonal * v
+
+        block = np.zeros((B, I, n + m, n + m))
+        block[..., :n, :n], block[..., n:, :n] = H, C
+        block[..., :n, n:] = np.swapaxes(C, -1, -2)
+
+        def by_follower(v: Array) -> Array:
+            parts = v[:, :p].reshape(B, I, n), v[:, p : p + I * m].reshape(B, I, m)
+            return np.concatenate(parts, -1)
+
+        block = block * by_follower(weight)[..., None]
+        block = block + by_follower(diagonal)[..., None] * np.eye(n + m)
+        inverse = matrices.solve(block, np.broadcast_to(np.eye(n + m), block.shape))
+        h = _curvature(H).reshape(B, p)
+        last = slice(p + I * m, z)
+        s = diagonal[:, last] - weight[:, last] * _scales(h, A)[0] if k else np.zeros((B, 0))
+
+        def precondition(v: Array) -> Array:
+            dY, dL, dmu = self.unflat(v[:, :p], v[:, p:])
+            u = (inverse @ np.concatenate([dY, dL], -1)[..., None])[..., 0]
+            parts = [u[..., :n].reshape(B, p), u[..., n:].reshape(B, I * m), dmu / s]
+            return np.concatenate(parts, -1)
+
+        return multiply, precondition
+
+    def _otherwise(
+        self, y: Array, lam: Array, weight: Array, diagonal: Array, right: Array
+    ) -> Array:
+        """One element's solution (z,) where short recurrences break down: in full if that fits."""
+        z = right.shape[1]
+        if z <= FULL_UP_TO:
+            return self._dense(y, lam, weight, diagonal, right)[0, :, 0]
+        operator, approximate = (
+            LinearOperator((z, z), matvec=lambda v, f=product: f(v.reshape(1, z))[0], dtype=float)
+            for product in self._products(y, lam, weight, diagonal)
+        )
+        b = right[0, :, 0]
+        start = approximate @ b
+        return gmres(operator, b, x0=start, M=approximate, rtol=1e-13, restart=40, maxiter=20)[0]
+
+
+def shared_gradients(calculus: Calculus, y: Array, rivals: Array, x: Array) -> Array:
+    """Gradients of the shared limits by the followers' actions, (B, k, I n).
+
+    The field is affine in the multipliers mu, so its change for a unit of each is that gradient.
+    """
+    k, batch = calculus.k, np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
+    p = y.shape[-1] * y.shape[-2]
+    if not k:
+        return np.zeros((*batch, 0, p))
+    lam, mu = calculus.zeros(batch)
+    units = np.broadcast_to(np.eye(k).reshape(k, *(1,) * len(batch), k), (k, *batch, k))
+    field = calculus.system(y, rivals, x, lam, units)[0]
+    base = calculus.system(y, rivals, x, lam, mu)[0]
+    return np.moveaxis((field - base).reshape(k, *batch, p), 0, -2)
+
+
+class Alone:
+    """Every follower's own problem, rivals (B, I, n) frozen, at leader actions x (B, d, J).
+
+    Shared limits bind each follower too, given what the others do: they join its own limits.
+    """
+
+    def __init__(
+        self, calculus: Calculus, x: Array, rivals: Array, edges: tuple[Array, Array]
+    ) -> None:
+        self.calculus, self.x, self.rivals, self.edges = calculus, x, rivals, edges
+        self.low, self.high = calculus.follower_bounds
+        self.open_low, self.open_high = edges
+
+    def at(self, batch: Array) -> Alone:
+        calculus, edges = self.calculus.at(batch), edges_at(self.edges, batch)
+        return Alone(calculus, self.x[batch], self.rivals[batch], edges)
+
+    @cached_property
+    def _no_mu(self) -> Array:
+        return np.zeros((len(self.x), self.calculus.k))
+
+    def _deviations(self, y: Array) -> tuple[Array, Array]:
+        """For each follower, the profile in which it alone plays y: (I, B, I, n), and x beside."""
+        I = y.shape[-2]
+        alone = np.eye(I, dtype=bool).reshape(I, 1, I, 1)
+        return np.where(alone, y, self.rivals), np.broadcast_to(self.x, (I, *self.x.shape))
+
+    def _shared(self, y: Array) -> tuple[Array, Array]:
+        """Shared limits as each follower meets them (B, I, k), and their gradients (B, I, k, n)."""
+        I, n = y.shape[-2:]
+        profile, x = self._deviations(y)
+        lam, mu = self.calculus.zeros(profile.shape[:-2])
+        G = self.calculus.system(profile, profile, x, lam, mu)[2]
+        A = shared_gradients(self.calculus, profile, profile, x)
+        A = A.reshape(*A.shape[:-1], I, n)
+        own = np.arange(I)
+        return np.moveaxis(G, 0, 1), np.moveaxis(A[own, :, :, own], 0, 1)
+
+    def _all(self, y: Array, lam: Array) -> tuple[Array, Array, Array, Array]:
+        """Field, limits, Hessians and limits' gradients, of every follower's own problem."""
+        m = self.calculus.m
+        F, c, _ = self.calculus.system(y, self.rivals, self.x, lam[..., :m], self._no_mu)
+        H, C = self.calculus.own_blocks(y, self.rivals, self.x, lam[..., :m], self._no_mu)
+        if self.calculus.k:
+            G, A = self._shared(y)
+            F = F + (lam[..., None, m:] @ A)[..., 0, :]
+            c, C = np.concatenate([c, G], -1), np.concatenate([C, A], -2)
+        return F, c, H, C
+
+    def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
+        if self.calculus.k:
+            return self._all(y, lam)[:2]
+        return self.calculus.system(y, self.rivals, self.x, lam, self._no_mu)[:2]
+
+    def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
+        _, _, H, C = self._all(y, lam)
+        h = _curvature(H)
+        s, w = _scales(h, C)
+        if self.calculus.curved_limits:
+            w = np.maximum(w, _free_moves(self._all(y, np.zeros_like(lam))[2], C))
+        return h, s, w
+
+    def step(
+        self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
+    ) -> tuple[Array, Array]:
+        _, _, H, C = self._all(y, lam)
+        n, q = y.shape[-1], lam.shape[-1]
+        matrix = np.zeros((*y.shape[:-1], n + q, n + q))
+        matrix[..., :n, :n], matrix[..., n:, :n] = H, C
+        matrix[..., :n, n:] = np.swapaxes(C, -1, -2)
+        weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)[..., None]
+        diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)[..., None]
+        right = np.concatenate([right_y, right_lam], -1)[..., None]
+        out = matrices.solve(weight * matrix + diagonal * np.eye(n + q), right)[..., 0]
+        return out[..., :n], out[..., n:]

@@ -1,0 +1,111 @@
+"""Progress lines for what takes a while, in the terminal (on stderr) or a notebook."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stackel.run import Callback
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
+
+def _shown(*columns: ProgressColumn) -> Progress:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(
+        *columns,
+        console=Console(stderr=True),  # stdout may be read by another program,
+        redirect_stdout=sys.stdout.isatty(),  # and so may what a callback prints there
+        transient=True,
+    )
+
+
+@contextmanager
+def counted(title: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+    """A callback that advances a bar, with the time left: by how many further things are done, and
+    how many of them failed.
+
+    Args:
+        title: what they are.
+        total: how many there will be.
+        done: how many are there already.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with _shown(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failures]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ) as bar:
+        task = bar.add_task(title, total=total, completed=done, failures="")
+        failed = 0
+
+        def report(more: int, failures: int = 0) -> None:
+            nonlocal failed
+            failed += failures
+            bar.update(task, advance=more, failures=f"{failed} failed" if failed else "")
+
+        yield report
+
+
+@contextmanager
+def progress(
+    title: str, time_limit: float | None = None, iterations: int | None = None
+) -> Iterator[Callback]:
+    """A callback that shows the iteration, what it reports, and the time.
+
+    Args:
+        title: what is being solved.
+        time_limit: seconds at most, which a bar then shows the share of;
+        iterations: how many there will be, if that is known: the bar shows these instead, and the
+            time left.
+    """
+    from rich.progress import (
+        BarColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.table import Column
+
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+        TextColumn("{task.fields[row]}", markup=False),
+    ]
+    if iterations is not None:
+        columns.insert(3, TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)))
+        columns.insert(3, TextColumn("left"))
+    if iterations is not None or time_limit is not None:
+        columns.insert(2, BarColumn(10, table_column=Column(min_width=10)))
+    with _shown(*columns) as bar:
+        task = bar.add_task(title, total=iterations or time_limit, row="")
+
+        def show(iteration: int, row: Mapping[str, Any]) -> None:
+            numbers = [
+                f"{k} {v:.3g}"
+                for k, v in row.items()
+                if k != "seconds" and isinstance(v, (int, float))
+            ]
+            text = " ".join([f"iteration {iteration}", *numbers[:3]])
+            done = iteration if iterations else row["seconds"] if time_limit else None
+            bar.update(task, completed=done, row=text)
+
+        yield show
