@@ -9,6 +9,7 @@ plays its best reply, so only a leader's deviation, with the followers re-settle
 import numpy as np
 
 import stackel
+from stackel.calculus import trace
 from stackel.followers import response
 from stackel.formulations.vehicular_twins import fig3
 
@@ -32,8 +33,8 @@ def main() -> None:
         there = x.copy()
         there[:, move.index] = move.action
         settled = response.settle(game, there).y
-        before = game.calculus.leader_values(x, y)[0][leader]
-        after = game.calculus.leader_values(there, settled)[0][leader]
+        before = trace(game).leader_values(x, y)[0][leader]
+        after = trace(game).leader_values(there, settled)[0][leader]
         print(f"  try it: {before:.6f} before, {after:.6f} after\n")
         assert np.isclose(after - before, move.gain, rtol=1e-6)
 

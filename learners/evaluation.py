@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.certificate.certificate import Certificate
 from stackel.certificate.certify import certify
 from stackel.errors import OptionError
@@ -188,8 +189,8 @@ def evaluate(
         game=game,
         x=x,
         y=y,
-        leader_payoffs=np.array(game.calculus.leader_values(x, y)[0]),
-        follower_payoffs=np.array(game.calculus.follower_payoffs(y, y, x)),
+        leader_payoffs=np.array(trace(game).leader_values(x, y)[0]),
+        follower_payoffs=np.array(trace(game).follower_payoffs(y, y, x)),
         certificate=certify(game, x, y),
         policy_regrets=policy_regrets,
         off_path_regrets=off_path,
@@ -224,15 +225,15 @@ def _against_policies(core: Rounds, players: dict[str, Policy]) -> tuple[Array, 
     best = np.full(game.n_leaders, -np.inf)
     np.maximum.at(best, movers, earned)
 
-    now = game.calculus.follower_payoffs(answers, answers, trials)
+    now = trace(game).follower_payoffs(answers, answers, trials)
     replies = reply(game, trials, answers)
-    could = game.calculus.follower_payoffs(replies.y, answers, trials)
+    could = trace(game).follower_payoffs(replies.y, answers, trials)
     solved = replies.converged
     regrets = np.where(solved, np.maximum(could - now, 0.0), 0.0).sum(axis=0)
     with np.errstate(invalid="ignore"):  # NaN for a follower whose replies are nowhere solved
         off_path = regrets / solved.sum(axis=0)
-    lam, mu = game.calculus.zeros((len(trials),))
-    _, own, shared = game.calculus.system(answers, answers, trials, lam, mu)
+    lam, mu = trace(game).zeros((len(trials),))
+    _, own, shared = trace(game).system(answers, answers, trials, lam, mu)
     broken = (own > BROKEN).any(axis=-1) | (shared > BROKEN).any(axis=-1, keepdims=True)
     return np.maximum(best - base, 0.0), off_path, float(broken.mean())
 

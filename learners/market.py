@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.calculus.program import compile_program
 from stackel.errors import GameError, OptionError
 from stackel.followers.response import settle
@@ -132,7 +133,7 @@ class Market:
 
     @cached_property
     def _programs(self) -> tuple[Any, Any]:
-        c = self.game.calculus
+        c = trace(self.game).formulas
         own = [*c.own_limits.values(), *c.shared_limits.values()]
         return (
             compile_program([c.Y, c.R, c.X], [c.follower_payoff, *own]),
@@ -141,7 +142,7 @@ class Market:
 
     @cached_property
     def _owned(self) -> int:
-        return len(self.game.calculus.own_limits)
+        return len(trace(self.game).formulas.own_limits)
 
     def _check(self, rewards: Any, kind: str, x: Any, y: Any) -> None:
         # One sum instead of a scan of booleans: any infinity or NaN spoils it.

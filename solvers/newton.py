@@ -10,11 +10,13 @@ global optimum for every leader is the certificate's question.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from stackel.backend import Backend, check_range
+from stackel.calculus.calculus import trace
 from stackel.followers import response
-from stackel.followers.response import Response, multipliers
+from stackel.followers.response import Response, settled_in_the_middle
 from stackel.game.game import Game
 from stackel.leaders.equilibrium import find
 from stackel.leaders.oracle import Followers
@@ -30,8 +32,16 @@ class _CoreFollowers(Followers):
     difference = 1e-5
     exact_slopes = True
 
+    @cached_property
+    def _begin(self) -> Response | None:
+        calculus = trace(self.game)
+        if not (calculus.m or calculus.k):
+            return None
+        known = calculus.once(settled_in_the_middle)
+        return known if known.converged else None
+
     def settle(self, x: Array, start: Response | None) -> Response:
-        return response.settle(self.game, x, start or response.remembered(self.game))
+        return response.settle(self.game, x, start or self._begin)
 
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
         return response.reply(self.game, x, rivals, start)
@@ -66,10 +76,10 @@ class Newton(Backend):
         check_range("points", self.points, "at least 5", self.points >= 5)
 
     def accepts(self, game: Game) -> list[str]:
-        game.calculus  # noqa: B018 - raises a GameError if a formula does not differentiate
+        trace(game)  # raises a GameError if a formula does not differentiate
         return []
 
-    def solve_stack(self, whole: Game, run: Run, start: Array, settled: Response) -> Points:
+    def solve_batch(self, whole: Game, run: Run, start: Array, settled: Response) -> Points:
         return find_stack(
             whole,
             run,
@@ -95,7 +105,7 @@ class Newton(Backend):
             found.x,
             at.y,
             found.status,
-            multipliers(game, at),
+            trace(game).named(at.lam, at.mu),
             {"newton_steps": found.newton_steps, "sweeps": found.sweeps},
             found.detail,
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel.calculus import matrices
-from stackel.calculus.batch import elements
+from stackel.calculus.calculus import trace
 from stackel.followers import complementarity, response
 from stackel.followers.response import Response
 from stackel.followers.sensitivity import sensitivity
@@ -90,7 +90,7 @@ class _Stationarity:
         """Moves (B, p, I, n) and slopes (B, p) at profiles (B, p)."""
         moves = sensitivity(game, self._shaped(x), at, self.units)
         directions = self.units[:, None], np.moveaxis(moves, 1, 0)
-        slopes = game.calculus.leader_slopes(self._shaped(x), at.y, *directions)  # (p, B, J)
+        slopes = trace(game).leader_slopes(self._shaped(x), at.y, *directions)[0]  # (p, B, J)
         own = slopes[np.arange(len(self.leader)), :, self.leader]
         return moves, own.T
 
@@ -100,7 +100,7 @@ class _Stationarity:
         if stale.any():
             self.run.check()
             index, some = self.index[stale], x[stale]
-            game = elements(self.game, index)
+            game = trace(self.game).at(index)
             at = response.settle(game, self._shaped(some), self.memo.at[index])
             self.memo.put(index, some, at, *self._slopes(game, some, at))
         return self.memo.slopes[self.index]
@@ -125,7 +125,7 @@ class _Stationarity:
         trials = np.concatenate([up, down], 1)  # (B, 2p, p)
         shift = trials - x[:, None]
         repeated = np.repeat(index, 2 * p)
-        game, at = elements(self.game, repeated), self.memo.at[repeated]
+        game, at = trace(self.game).at(repeated), self.memo.at[repeated]
         moves = np.einsum("btp,bpin->btin", shift, self.memo.moves[index], optimize=True)
         ahead = Response(at.y + moves.reshape(at.y.shape), at.lam, at.mu, at.residual, at.converged)
         flat = trials.reshape(-1, p)
@@ -184,7 +184,7 @@ class _Search:
     def newton(self, index: Array) -> None:
         """Newton's method on the first-order conditions from where the games stand; those whose
         solution is no equilibrium stay there."""
-        whole, start = elements(self.whole, index), self.x[index]
+        whole, start = trace(self.whole).at(index), self.x[index]
         flat = start.reshape(len(index), -1)
         system = _Stationarity(whole, self.run, self.at[index])
         solution = complementarity.solve(
@@ -202,21 +202,21 @@ class _Search:
         good = solution.converged & np.isfinite(solution.y).all(-1)
         system.evaluate(solution.y)
         good &= system.memo.settled & system.concave(solution.y)
-        if whole.calculus.leader_limits:
-            good &= (whole.calculus.leader_values(x, at.y)[1] < 0).all((-1, -2))
+        if trace(whole).formulas.leader_limits:
+            good &= (trace(whole).leader_values(x, at.y)[1] < 0).all((-1, -2))
         good &= ~_returning(whole, start, x, at)
         self.move(index[good], x[good], at[good])
         self.solved[index[good]] = True
 
     def sweep(self, index: Array, points: int) -> Array:
         """Each leader in turn to its best decision; how far any moved, relative to 1 + |x| (B,)."""
-        whole, x, at = elements(self.whole, index), self.x[index], self.at[index]
+        whole, x, at = trace(self.whole).at(index), self.x[index], self.at[index]
 
         # Each trial starts where the same search in one game starts it: decisions are found to no
         # more digits than payoffs tell apart, and so only the same path ends in the same place.
         def oracle(trials: Array, element: Array) -> tuple[Array, Array]:
             self.run.check()
-            out = response.settle(elements(whole, element), trials, at[element])
+            out = response.settle(trace(whole).at(element), trials, at[element])
             return out.y, out.converged
 
         for j in range(whole.n_leaders):
@@ -254,7 +254,7 @@ def find(
     x = np.array(start)
     none, at = np.zeros(len(x), dtype=int), settled.map(lambda array, core: np.array(array))
     search = _Search(whole, run, tolerance, x, at, none > 0, none.copy(), none.copy())
-    lines = whole.leader_shape[0] == 1 and not whole.calculus.leader_limits
+    lines = whole.leader_shape[0] == 1 and not trace(whole).formulas.leader_limits
     open_ = np.arange(len(x))
     trail: list[Array] = []
     while len(open_):
@@ -292,13 +292,13 @@ def _returning(whole: Game, start: Array, x: Array, at: Response) -> Array:
     trials = np.repeat(x[:, None], J, axis=1)  # (B, J, d, J)
     trials[:, np.arange(J), :, np.arange(J)] = np.moveaxis(start, -1, 0)
     index = np.repeat(np.arange(B), J)
-    game, flat = elements(whole, index), trials.reshape(B * J, *x.shape[1:])
+    game, flat = trace(whole).at(index), trials.reshape(B * J, *x.shape[1:])
     answer = response.settle(game, flat, at[index])
-    payoff, limits = game.calculus.leader_values(flat, answer.y)
+    payoff, limits = trace(game).leader_values(flat, answer.y)
     leader = np.tile(np.arange(J), B)
     there = payoff[np.arange(B * J), leader]
     met = (limits[np.arange(B * J), :, leader] <= FEASIBLE).all(-1)
     there = np.where(met & answer.converged & np.isfinite(there), there, -np.inf).reshape(B, J)
-    now = whole.calculus.leader_values(x, at.y)[0]
+    now = trace(whole).leader_values(x, at.y)[0]
     size = np.abs(now).max(-1, keepdims=True)
     return (there - now > 1e-9 * (1e-300 + size)).any(-1)

@@ -77,7 +77,7 @@ class Backend(ABC):
             Refusal: a condition turned out not to hold at the answer.
         """
 
-    def solve_stack(
+    def solve_batch(
         self, whole: Game, run: Run, start: np.ndarray, settled: Response
     ) -> Points | None:
         """Points of many games of one shape at once; None (as here): solve them one by one.

@@ -11,6 +11,7 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel.backend import Backend
+from stackel.calculus.calculus import trace
 from stackel.errors import Refusal, StackelError
 from stackel.followers import response
 from stackel.game.game import Action, Game
@@ -105,8 +106,8 @@ def _check_plain(game: Game, x: Array, y: Array, rivals: Array) -> None:
     values = _formulas(game, x, y, rivals)
     name = type(game).__name__
     traced = {
-        f"{name}.follower_payoff": game.calculus.follower_payoffs(y, rivals, x)[:, None],
-        f"{name}.leader_payoff": game.calculus.leader_values(x, y)[0][None],
+        f"{name}.follower_payoff": trace(game).follower_payoffs(y, rivals, x)[:, None],
+        f"{name}.leader_payoff": trace(game).leader_values(x, y)[0][None],
     }
     for formula, twin in traced.items():
         _expect(
@@ -127,16 +128,16 @@ def _check_rows(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Ge
     for i in range(min(len(y), 3)):
         mixed = other.copy()
         mixed[i] = y[i]
-        before = game.calculus.follower_payoffs(y, rivals, x)[i]
-        after = game.calculus.follower_payoffs(mixed, rivals, x)[i]
+        before = trace(game).follower_payoffs(y, rivals, x)[i]
+        after = trace(game).follower_payoffs(mixed, rivals, x)[i]
         _expect(
             np.isclose(before, after, rtol=1e-9, atol=1e-12),
             f"{type(game).__name__}.follower_payoff of follower {i} changes with another "
             "follower's row of y; take the others' actions from rivals, as in over_followers("
             "rivals) - rivals",
         )
-        lam, mu = game.calculus.zeros(())
-        own, apart = (game.calculus.system(a, rivals, x, lam, mu)[1][i] for a in (y, mixed))
+        lam, mu = trace(game).zeros(())
+        own, apart = (trace(game).system(a, rivals, x, lam, mu)[1][i] for a in (y, mixed))
         _expect(
             np.allclose(own, apart, rtol=1e-9, atol=1e-12),
             f"{type(game).__name__}.follower_limits of follower {i} change with another "
@@ -149,10 +150,10 @@ def _check_slopes(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.
     direction = rng.normal(size=y.shape)
     step = 1e-6 * (1 + np.abs(y).max())
     ahead, behind = (
-        game.calculus.follower_payoffs(y + s * step * direction, rivals, x) for s in (1, -1)
+        trace(game).follower_payoffs(y + s * step * direction, rivals, x) for s in (1, -1)
     )
-    lam, mu = game.calculus.zeros(())
-    slope = -(game.calculus.system(y, rivals, x, lam, mu)[0] * direction).sum(-1)
+    lam, mu = trace(game).zeros(())
+    slope = -(trace(game).system(y, rivals, x, lam, mu)[0] * direction).sum(-1)
     difference = (ahead - behind) / (2 * step)
     scale = np.abs(slope).max() + np.abs(ahead).max() + 1e-12
     _expect(

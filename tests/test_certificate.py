@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import stackel
 from problems import PROBLEMS, Budget, DropOut, LinearCournot, LogPricing
 from stackel import Peers
+from stackel.calculus import trace
 from stackel.followers import response
 from stackel.formulations.vehicular_twins import draw, fig3
 from stackel.functions import log, over_leaders
@@ -49,7 +50,7 @@ def test_price_moved_by_one_percent_is_refuted(delay: bool, leader: int, share: 
     # The gain is real: the leader's payoff after the move, less before.
     after = x.copy()
     after[0, leader] = move.action[0]
-    value = eq.game.calculus.leader_values(after, _settled(eq.game, after))[0][leader]
+    value = trace(eq.game).leader_values(after, _settled(eq.game, after))[0][leader]
     assert value - move.payoff == pytest.approx(move.gain, rel=1e-6)
 
 
@@ -130,13 +131,13 @@ def test_gaps_are_what_players_could_gain(prices: list[float], purchases: list[f
     x = np.array([[0.95, 0.81]]) * (1 + np.array(prices))
     y = np.array(_known("fig3")[2]) * (1 + np.array(purchases).reshape(3, 2))
     verdict = stackel.certify(game, x, y)
-    base = game.calculus.leader_values(x, _settled(game, x))[0]
+    base = trace(game).leader_values(x, _settled(game, x))[0]
     low, high = game.leader_bounds
     for j in range(2):
         grid = np.linspace(low[0, j], high[0, j], 2001)
         trial = np.repeat(x[None], len(grid), 0)
         trial[:, 0, j] = grid
-        values = game.calculus.leader_values(trial, response.settle(game, trial).y)[0][:, j]
+        values = trace(game).leader_values(trial, response.settle(game, trial).y)[0][:, j]
         brute = max(values.max() - base[j], 0.0)
         assert verdict.leader_gaps[j] >= brute - 1e-9
         assert verdict.leader_gaps[j] <= brute + 1e-3 * abs(values.max())

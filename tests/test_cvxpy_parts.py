@@ -17,6 +17,7 @@ import cvxpy as cp
 import stackel
 from problems import LinearCournot, LogPricing
 from stackel import Follower, Peers
+from stackel.calculus import trace
 from stackel.followers import response
 from stackel.followers.starts import first_guess, inside
 from stackel.formulations.vehicular_twins import fig3
@@ -114,7 +115,7 @@ def test_importing_the_backend_does_not_load_cvxpy() -> None:
 @pytest.mark.parametrize("p", TAKEN, ids=lambda p: p.name)
 def test_recovered_terms_are_the_formulas(p: Any) -> None:
     game = p.make()
-    recovered = Recovered(game.calculus)
+    recovered = Recovered(trace(game))
     assert recovered.complete
     rng = np.random.default_rng(1)
     x = middle(*game.leader_bounds)
@@ -126,9 +127,9 @@ def test_recovered_terms_are_the_formulas(p: Any) -> None:
 @pytest.mark.parametrize("p", TAKEN, ids=lambda p: p.name)
 def test_recovered_problem_is_dpp(p: Any) -> None:
     game = p.make()
-    replies = Replies(game, Recovered(game.calculus), None, {})
+    replies = Replies(game, Recovered(trace(game)), None, {})
     x = np.broadcast_to(middle(*game.leader_bounds), (2, *game.leader_shape))
-    y = np.broadcast_to(inside(game, first_guess(game), x), (2, *game.follower_shape))
+    y = np.broadcast_to(inside(game, first_guess(game)), (2, *game.follower_shape))
     stack = replies.stack(replies.batch(x, y))
     assert isinstance(stack, Stack)
     assert stack.problem.is_dcp(dpp=True)
@@ -137,7 +138,7 @@ def test_recovered_problem_is_dpp(p: Any) -> None:
 
 def test_every_kind_of_term() -> None:
     game = Curved([3.0, 4.0], [0.5, 0.6])
-    recovered = Recovered(game.calculus)
+    recovered = Recovered(trace(game))
     assert recovered.complete
     assert not recovered.quadratic
     x = np.array([[[1.0, 1.2]], [[0.7, 2.0]], [[1.5, 0.9]]])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import stackel
 from problems import PROBLEMS, Budget, Congestion, LinearCournot, SharedCapacity
 from stackel import Action, Follower, Leader, Pairs
+from stackel.calculus import trace
 from stackel.followers import response, systems
 from stackel.followers.sensitivity import sensitivity
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
@@ -23,7 +24,7 @@ from stackel.leaders.slopes import own_slopes
 
 def _residuals(game: stackel.Game, x: np.ndarray, at: response.Response) -> float:
     """The optimality conditions, written out independently of the solver's own residual."""
-    field, own, shared = game.calculus.system(at.y, at.y, x, at.lam, at.mu)
+    field, own, shared = trace(game).system(at.y, at.y, x, at.lam, at.mu)
     low, high = game.follower_bounds
     inside = (at.y > low + 1e-9) & (at.y < high - 1e-9)
     worst = [
@@ -113,7 +114,7 @@ def test_sensitivities_are_derivatives(delay: bool) -> None:
     slopes = own_slopes(game, x, at)
 
     def value(z: np.ndarray) -> np.ndarray:
-        return game.calculus.leader_values(z, response.settle(game, z).y)[0]
+        return trace(game).leader_values(z, response.settle(game, z).y)[0]
 
     for j, d in enumerate(directions):
         difference = (value(x + h * d) - value(x - h * d))[j] / (2 * h)

@@ -22,7 +22,8 @@ OUTER = {  # around the core; none of them knows another
 FOLDERS = {"stackel": ROOT / "stackel", **OUTER}
 SCRIPTS = {"stackel.examples": ROOT / "examples"}  # installed for `stackel reproduce`; they print
 FLOORS = (  # of the core, from the ground up: an import goes down, or stays in its room
-    {"errors", "run", "types", "version"},
+    {"types"},
+    {"errors", "memo", "run", "version"},
     {"game", "plugins"},
     {"calculus", "catalogue", "deprecated", "plots"},
     {"followers", "functions"},

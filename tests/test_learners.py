@@ -20,6 +20,7 @@ import stackel
 from problems import PROBLEMS, Duopoly, LogPricing, PersonalPrices
 from stackel import Action, Game
 from stackel import backend as registry
+from stackel.calculus import trace
 from stackel.followers import settle
 from stackel.formulations.vehicular_twins import fig3
 from stackel.functions import log, over_followers, over_leaders
@@ -301,7 +302,7 @@ def test_a_broken_limit_pays_nothing() -> None:
     x = np.array([[0.9, 0.8]])
     y = np.array([[0.1, 0.1], [0.3, 0.3], [0.4, 0.4]])  # too little for the first one's delay
     _, mine = market.rewards(x, y)
-    payoffs = game.calculus.follower_payoffs(y, y, x)
+    payoffs = trace(game).follower_payoffs(y, y, x)
     assert mine[0] == 0.0
     assert payoffs[0] != 0.0
     np.testing.assert_allclose(mine[1:], payoffs[1:])

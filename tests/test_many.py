@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import stackel
 from problems import PersonalPrices
 from stackel import Action, Follower, Game, Leader
-from stackel.calculus.batch import agreeing, elements, kind_of, stack
+from stackel.calculus import trace
+from stackel.calculus.batch import agreeing, kind_of, together
 from stackel.errors import GameError, InfeasibleError, NoEquilibriumError, OptionError, Refusal
 from stackel.formulations.carbon_tax import simple_verde
 from stackel.formulations.cournot_stackelberg import CournotStackelberg
@@ -297,15 +298,15 @@ def test_the_time_limit_is_for_all_together():
 
 def test_an_interrupted_call_keeps_what_it_has(monkeypatch):
     calls = []
-    solve_stack = Newton.solve_stack
+    solve_batch = Newton.solve_batch
 
     def once(self, *arguments):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return solve_stack(self, *arguments)
+        return solve_batch(self, *arguments)
 
-    monkeypatch.setattr(Newton, "solve_stack", once)
+    monkeypatch.setattr(Newton, "solve_batch", once)
     games = [*(draw(k, delay=False) for k in range(4)), *substitutes(4)]
     answers = stackel.solve_many(games, "newton", certificate=False)
     assert all(map(in_a_batch, answers[:4]))
@@ -323,19 +324,19 @@ def test_progress_goes_to_stderr(capsys):
 
 def test_a_stack_gives_each_games_own_numbers():
     games = [draw(k, delay=True) for k in range(5)]
-    whole = stack(games)
+    whole = together(games)
     assert agreeing(whole, games).all()
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0.5, 1.4, (5, 1, 2)), rng.uniform(0.2, 0.9, (5, 3, 2))
     lam, mu = rng.random((5, 3, 1)), np.zeros((5, 0))
     order = np.array([3, 0, 3, 1])
-    part = elements(whole, order).calculus.at(np.array([0, 1, 3]))  # games 3, 0 and 1
+    part = whole.at(order).at(np.array([0, 1, 3]))  # games 3, 0 and 1
     for row, k in enumerate((3, 0, 1)):
         point = y[k], y[k], x[k], lam[k], mu[k]
         batch = [np.stack([a[k]] * 3) for a in (y, y, x, lam, mu)]
-        for one, many in zip(games[k].calculus.system(*point), part.system(*batch), strict=True):
+        for one, many in zip(trace(games[k]).system(*point), part.system(*batch), strict=True):
             np.testing.assert_allclose(many[row], one, rtol=1e-13)
-        blocks = games[k].calculus.own_blocks(*point)[0], part.own_blocks(*batch)[0][row]
+        blocks = trace(games[k]).own_blocks(*point)[0], part.own_blocks(*batch)[0][row]
         np.testing.assert_allclose(*blocks, rtol=1e-13)
 
 

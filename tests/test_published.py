@@ -10,6 +10,7 @@ import pytest
 import stackel
 from benchmarks.published import CASES, Case, table
 from stackel import catalogue
+from stackel.calculus import trace
 from stackel.errors import GameError
 from stackel.followers import response
 from stackel.formulations import (
@@ -93,7 +94,7 @@ def test_printed_quantity_is_the_worse_one(case: Case) -> None:
     printed = np.array([[float(case.values[0].published)]])
     at = response.settle(game, printed)
     assert at.converged
-    there = game.calculus.leader_values(printed, at.y)[0][0]
+    there = trace(game).leader_values(printed, at.y)[0][0]
     here = stackel.solve(game, "newton").leader_payoffs[0]
     assert 0 < here - there < 2e-6
 
@@ -133,7 +134,7 @@ def test_dempe_has_no_best_action() -> None:
     at = response.settle(game, x)
     assert at.converged.all()
     np.testing.assert_allclose(at.y, np.sqrt(x), rtol=1e-6)
-    assert (np.diff(game.calculus.leader_values(x, at.y)[0][:, 0]) < 0).all()
+    assert (np.diff(trace(game).leader_values(x, at.y)[0][:, 0]) < 0).all()
     np.testing.assert_allclose(at.lam[:2, 0, 0], 1.5 / np.sqrt(x[:2, 0, 0]), rtol=1e-3)
 
 

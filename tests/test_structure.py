@@ -10,7 +10,8 @@ import pytest
 
 import stackel
 from problems import PROBLEMS, LinearCournot, LogPricing, Substitutes
-from stackel.calculus.concavity import OwnStructure
+from stackel.calculus import trace
+from stackel.calculus.concavity import Concavity
 from stackel.calculus.expression import symbol
 from stackel.calculus.structure import degree, split
 from stackel.followers import existence, response
@@ -33,7 +34,7 @@ def test_degrees() -> None:
 
 
 def test_vehicular_twins_structure() -> None:
-    structure = OwnStructure(fig3(delay=True).calculus)
+    structure = Concavity(trace(fig3(delay=True)).formulas)
     assert structure.quadratic
     assert structure.affine_field
     assert not structure.affine_limits
@@ -60,13 +61,13 @@ def test_split_adds_up(problem) -> None:
     from stackel.calculus.program import compile_program
 
     game = problem.make()
-    calculus = game.calculus
-    structure = OwnStructure(calculus).payoff
+    calculus = trace(game)
+    structure = Concavity(calculus.formulas).payoff
     rng = np.random.default_rng(0)
-    y = inside(game, first_guess(game), middle(*game.leader_bounds))
+    y = inside(game, first_guess(game))
     x = middle(*game.leader_bounds)
     rivals = y * rng.uniform(0.5, 1.0, y.shape)
-    inputs = [calculus.Y, calculus.R, calculus.X]
+    inputs = [calculus.formulas.Y, calculus.formulas.R, calculus.formulas.X]
     total = np.zeros((len(y), 1))
     for node in [structure.polynomial, *structure.other]:
         if node is not None:
@@ -87,8 +88,8 @@ def test_concavity_is_proved_or_not_claimed() -> None:
     ):
         x = middle(*game.leader_bounds)
         y = first_guess(game)
-        assert OwnStructure(game.calculus).concavity(y, x)[0] is proved
-    modulus = OwnStructure(fig3().calculus).concavity(np.ones((3, 2)), np.array([[1.0, 1.0]]))[1]
+        assert bool(trace(game).prove_concave(y, x)[0]) is proved
+    modulus = trace(fig3()).prove_concave(np.ones((3, 2)), np.array([[1.0, 1.0]]))[1]
     np.testing.assert_allclose(modulus, 30.0)  # theta_j 2 beta = 60 / 2
 
 

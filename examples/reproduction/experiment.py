@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel.calculus import trace
 from stackel.errors import GameError, OptionError
 from stackel.examples.reproduction.published import QUANTITIES, SETTINGS, Printed, printed
 from stackel.followers import response
@@ -262,8 +263,8 @@ def path(eq: Equilibrium) -> xr.Dataset:
         {
             "leader_actions": ((along, "leader"), x[:, 0]),
             "follower_actions": ((along, "follower", "leader"), y),
-            "leader_payoffs": ((along, "leader"), game.calculus.leader_values(x, y)[0]),
-            "follower_payoffs": ((along, "follower"), game.calculus.follower_payoffs(y, y, x)),
+            "leader_payoffs": ((along, "leader"), trace(game).leader_values(x, y)[0]),
+            "follower_payoffs": ((along, "follower"), trace(game).follower_payoffs(y, y, x)),
         },
         coords={
             along: np.arange(1, len(x) + 1),

@@ -27,8 +27,9 @@ from typing import ClassVar
 import numpy as np
 
 from stackel.backend import Backend, check_range
-from stackel.followers.response import Response, multipliers
-from stackel.followers.starts import edges, first_guess, inside
+from stackel.calculus.calculus import trace
+from stackel.followers.response import Response
+from stackel.followers.starts import first_guess, inside
 from stackel.followers.systems import shared_gradients
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -70,7 +71,7 @@ class _Inner:
     def __init__(self, game: Game, x: Array, rivals: Array | None, argmax_steps: int) -> None:
         self.game, self.x, self.rivals = game, x, rivals
         self.argmax_steps = argmax_steps
-        self.box = Box(*game.follower_bounds, *edges(game, x))
+        self.box = Box(*game.follower_bounds, *trace(game).open_bounds)
 
     def at(self, batch: Array) -> _Inner:
         rivals = None if self.rivals is None else self.rivals[batch]
@@ -78,7 +79,7 @@ class _Inner:
 
     def residuals(self, s: _State) -> tuple[Array, Array]:
         """Primal and dual residual of each batch element, lengths in the units of y."""
-        calculus, r = self.game.calculus, s.y if self.rivals is None else self.rivals
+        calculus, r = trace(self.game), s.y if self.rivals is None else self.rivals
         F, c, G = calculus.system(s.y, r, self.x, s.lam, s.mu)
         H, C = calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
         h = own_diagonal(H)
@@ -94,7 +95,7 @@ class _Inner:
 
     def iterate(self, s: _State) -> _State:
         """One pass: everybody's argmax (16), then the multipliers (17)."""
-        calculus = self.game.calculus
+        calculus = trace(self.game)
         r = s.y if self.rivals is None else self.rivals
         one = Augmented(calculus, self.x, s.y, r, s.lam, s.mu, s.kappa, s.tau, self.box)
         y = one.argmin(self.argmax_steps)
@@ -139,13 +140,13 @@ class AdmmFollowers(Followers):
         game, options = self.game, self.options
         B, shape = len(x), game.follower_shape
         inner = _Inner(game, x, rivals, options.argmax_steps)
-        lam, mu = game.calculus.zeros((B,))
+        lam, mu = trace(game).zeros((B,))
         y = first_guess(game)
         if start is not None:
             y, lam, mu = (
                 np.broadcast_to(v, (B, *v.shape[1:])) for v in (start.y, start.lam, start.mu)
             )
-        y = np.array(np.broadcast_to(inside(game, y, x), (B, *shape)))
+        y = np.array(np.broadcast_to(inside(game, y), (B, *shape)))
         kappa, moved = np.full(B, options.penalty), np.zeros_like(y)
         s = _State(y, np.array(lam), np.array(mu), kappa, np.zeros(B), moved)
         primal, dual = np.full(B, np.inf), np.full(B, np.inf)
@@ -219,15 +220,15 @@ class ADMM(Backend):
 
     def accepts(self, game: Game) -> list[str]:
         """Refuses games in which a follower's own problem is not concave where looked at."""
-        calculus = game.calculus
+        calculus = trace(game)
         x = middle(*game.leader_bounds)[None]
         rng = np.random.default_rng(0)
-        guess = inside(game, first_guess(game), x)
+        guess = inside(game, first_guess(game))
         low, high = game.follower_bounds
         lam, mu = calculus.zeros((1,))
         for k in range(CURVATURE_POINTS):
             y = guess if k == 0 else np.clip(guess * rng.uniform(0.2, 3.0, guess.shape), low, high)
-            y = inside(game, y, x)[None]
+            y = inside(game, y)[None]
             H, _ = calculus.own_blocks(y, y, x, lam, mu)
             if not np.isfinite(H).all():
                 continue
@@ -258,4 +259,6 @@ class ADMM(Backend):
             "sweeps": found.sweeps,
         }
         best = final if final.residual <= at.residual else at
-        return Point(found.x, best.y, found.status, multipliers(game, best), stats, found.detail)
+        return Point(
+            found.x, best.y, found.status, trace(game).named(best.lam, best.mu), stats, found.detail
+        )

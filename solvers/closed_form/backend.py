@@ -25,11 +25,12 @@ from typing import ClassVar
 import numpy as np
 
 from stackel.backend import Backend, check_range
-from stackel.calculus.concavity import OwnStructure
+from stackel.calculus.calculus import trace
+from stackel.calculus.concavity import Concavity
 from stackel.errors import Refusal
 from stackel.followers.complementarity import Rows
 from stackel.followers.response import Response
-from stackel.followers.starts import edges, first_guess, inside
+from stackel.followers.starts import first_guess, inside
 from stackel.followers.systems import Alone, Joint
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -88,9 +89,9 @@ class ClosedForm(Backend):
         out = []
         if game.leader_shape[0] != 1:
             out.append(f"leaders have {game.leader_shape[0]} decisions each; it takes one each")
-        if game.calculus.leader_limits:
+        if trace(game).formulas.leader_limits:
             out.append("leaders have limits of their own")
-        structure = game.calculus.structure
+        structure = trace(game).concavity
         if not structure.affine_field:
             out.append(
                 "the followers' first-order conditions are not affine in their actions: "
@@ -106,7 +107,7 @@ class ClosedForm(Backend):
             return [str(reason)]
         return []
 
-    def solve_stack(self, whole: Game, run: Run, start: Array, settled: Response) -> Points | None:
+    def solve_batch(self, whole: Game, run: Run, start: Array, settled: Response) -> Points | None:
         return iterate(
             whole,
             run,
@@ -133,7 +134,7 @@ class ClosedForm(Backend):
                 x[0, j] = _best(game, j, _ratios(game, affine, x, np.array([j]))[0])
             y = affine.at(x[None])[0]
             change = float(np.abs(x - before).max())
-            payoff = game.calculus.leader_values(x, y)[0]
+            payoff = trace(game).leader_values(x, y)[0]
             name = game.leader_action.name
             run.step(x, y, stage="outer", change=change, **{name: x.ravel(), "payoff": payoff})
             if change <= self.leader_tolerance * (1 + np.abs(x).max()):
@@ -141,14 +142,14 @@ class ClosedForm(Backend):
                 break
         _check_slack(game, x, y)
         multipliers: dict[str, Array] = {}
-        for name, e in game.calculus.own_limits.items():
+        for name, e in trace(game).formulas.own_limits.items():
             multipliers[name] = np.zeros(e.shape)
-        for name, e in game.calculus.shared_limits.items():
+        for name, e in trace(game).formulas.shared_limits.items():
             multipliers[name] = np.zeros(e.shape)
         return Point(x, y, status, multipliers, {"sweeps": len(run.history)})
 
 
-def _culprit(structure: OwnStructure) -> str:
+def _culprit(structure: Concavity) -> str:
     if structure.payoff.atoms:
         names = sorted({a.function.op for a in structure.payoff.atoms})
         return f"follower_payoff has {', '.join(names)} of the own action"
@@ -213,9 +214,9 @@ def _unlimited(game: Game, x: Array) -> Array:
     parts = []
     for k in range(0, len(x), batch):
         some = x[k : k + batch]
-        system = Joint(game.calculus, some, edges(game, some))
-        guess = inside(game, first_guess(game), some)
-        lam, mu = game.calculus.zeros((len(some),))
+        system = Joint(trace(game), some)
+        guess = inside(game, first_guess(game))
+        lam, mu = trace(game).zeros((len(some),))
         y, flat = system.flat(np.broadcast_to(guess, (len(some), *guess.shape)), lam, mu)
         F, _ = system.values(y, flat)
         right = np.concatenate([-F, np.zeros_like(flat)], -1)[..., None]
@@ -230,8 +231,8 @@ def _unlimited(game: Game, x: Array) -> Array:
 
 def _alone(game: Game, x: Array, rivals: Array) -> Array:
     """Each follower's own reply with rivals held, bounds and limits left out."""
-    system = Alone(game.calculus, x, rivals, edges(game, x))
-    q = game.calculus.m + game.calculus.k
+    system = Alone(trace(game), x, rivals)
+    q = trace(game).m + trace(game).k
     lam = np.zeros((*rivals.shape[:2], q))
     F, _ = system.values(rivals, lam)
     rows = Rows.units(np.zeros(rivals.shape), np.ones(lam.shape))
@@ -254,11 +255,11 @@ def _ratios(game: Game, affine: _Affine, x: Array, leaders: Array) -> Array:
         moved = (trial[:, 0, j] - x[0, j])[:, None, None] * affine.foreseen[j]
         if y.size > 100_000:  # one at a time: these are large arrays
             values = [
-                game.calculus.leader_values(trial[k], y + moved[k])[0][j] for k in range(SAMPLES)
+                trace(game).leader_values(trial[k], y + moved[k])[0][j] for k in range(SAMPLES)
             ]
             value = np.array(values)
         else:
-            value = game.calculus.leader_values(trial, y + moved)[0][:, j]
+            value = trace(game).leader_values(trial, y + moved)[0][:, j]
         out[row] = _fit(t, value, j)
     return out
 
@@ -331,16 +332,16 @@ def _check_slack(game: Game, x: Array, y: Array) -> None:
             f"at its answer follower {i} would choose {action} {y[i, column]:.6g}, outside its "
             f"bounds [{low[i, column]:g}, {high[i, column]:g}]: the closed form needs them slack"
         )
-    lam, mu = game.calculus.zeros(())
-    _, own, shared = game.calculus.system(y, y, x, lam, mu)
+    lam, mu = trace(game).zeros(())
+    _, own, shared = trace(game).system(y, y, x, lam, mu)
     if own.size and not own.max() <= 1e-9:
         i, column = np.unravel_index(int(np.nan_to_num(own, nan=np.inf).argmax()), own.shape)
         raise _NotThisForm(
-            f"at its answer the limit {game.calculus.limit_names[column]!r} of follower {i} is "
+            f"at its answer the limit {trace(game).limit_names[column]!r} of follower {i} is "
             f"broken by {own[i, column]:.6g}: the closed form needs it slack"
         )
     if shared.size and not shared.max() <= 1e-9:
-        name = game.calculus.shared_names[int(shared.argmax())]
+        name = trace(game).shared_names[int(shared.argmax())]
         raise _NotThisForm(
             f"at its answer the shared limit {name!r} is broken by {shared.max():.6g}: the closed "
             "form needs it slack"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackel.calculus.batch import elements
+from stackel.calculus.calculus import trace
 from stackel.followers.complementarity import Rows
-from stackel.followers.starts import edges, first_guess, inside
+from stackel.followers.starts import first_guess, inside
 from stackel.followers.systems import Joint
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -96,8 +96,12 @@ def iterate(
         tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
         max_sweeps: most rounds of best decisions in turn.
     """
-    structure = whole.calculus.structure
-    if whole.leader_shape[0] != 1 or whole.calculus.leader_limits or not structure.affine_field:
+    structure = trace(whole).concavity
+    if (
+        whole.leader_shape[0] != 1
+        or trace(whole).formulas.leader_limits
+        or not structure.affine_field
+    ):
         return None
     ranges = _sample_range(whole)
     with np.errstate(all="ignore"):
@@ -111,7 +115,7 @@ def iterate(
             if not len(live):
                 break
             run.check()
-            part = elements(whole, live)
+            part = trace(whole).at(live)
             here, some = (ranges[0][live], ranges[1][live]), affine.some(live)
             before, now = x[live], x[live]
             fits = np.ones(len(live), dtype=bool)
@@ -128,7 +132,7 @@ def iterate(
             live = live[fits & ~done]
         y = affine.at(x)
         solved = converged & _slack(whole, x, y)
-    lam, mu = whole.calculus.zeros((len(x),))
+    lam, mu = trace(whole).zeros((len(x),))
     return Points(x, y, lam, mu, solved, {"sweeps": sweeps})
 
 
@@ -152,7 +156,7 @@ def _recover(whole: Game, ranges: tuple[Array, Array], exact: float) -> tuple[_A
     moved = centre[:, None] + step[:, None] * np.eye(J).reshape(J, 1, J)
     probe = low + (high - low) * np.random.default_rng(0).random((1, J))
     x = np.concatenate([centre[:, None], moved, probe[:, None]], 1)  # (B, J + 2, 1, J)
-    y = _unlimited(elements(whole, np.repeat(np.arange(B), J + 2)), x.reshape(-1, 1, J))
+    y = _unlimited(trace(whole).at(np.repeat(np.arange(B), J + 2)), x.reshape(-1, 1, J))
     y = y.reshape(B, J + 2, *y.shape[1:])
     scale = np.where(open_, step, 1.0)[:, 0, :, None, None]
     slopes = (y[:, 1 : J + 1] - y[:, :1]) / scale
@@ -166,9 +170,9 @@ def _recover(whole: Game, ranges: tuple[Array, Array], exact: float) -> tuple[_A
 
 def _unlimited(game: Game, x: Array) -> Array:
     """The followers' equilibrium (B, I, n) with every bound and limit left out: linear solves."""
-    system = Joint(game.calculus, x, edges(game, x))
-    guess = inside(game, first_guess(game), x)
-    y, flat = system.flat(guess, *game.calculus.zeros((len(x),)))
+    system = Joint(trace(game), x)
+    guess = inside(game, first_guess(game))
+    y, flat = system.flat(guess, *trace(game).zeros((len(x),)))
     field, _ = system.values(y, flat)
     right = np.concatenate([-field, np.zeros_like(flat)], -1)[..., None]
     rows = Rows.units(np.zeros(y.shape), np.ones(flat.shape))
@@ -184,7 +188,7 @@ def _along(
     trials = np.repeat(x[None], len(t), axis=0)
     trials[:, :, 0, j] = low + (high - low) * t[:, None]
     moved = (trials[:, :, 0, j] - x[:, 0, j])[..., None, None] * affine.slopes[:, j]
-    return game.calculus.leader_values(trials, affine.at(x) + moved)[0][..., j]
+    return trace(game).leader_values(trials, affine.at(x) + moved)[0][..., j]
 
 
 def _best(
@@ -222,6 +226,6 @@ def _slack(game: Game, x: Array, y: Array) -> Array:
     low, high = game.follower_bounds
     size = 1 + np.abs(y).max((-1, -2))
     inside = np.maximum(low - y, y - high).max((-1, -2)) <= 1e-9 * size
-    _, own, shared = game.calculus.system(y, y, x, *game.calculus.zeros((len(x),)))
+    _, own, shared = trace(game).system(y, y, x, *trace(game).zeros((len(x),)))
     met = own.max((-1, -2), initial=-np.inf) <= 1e-9
     return inside & met & (shared.max(-1, initial=-np.inf) <= 1e-9)

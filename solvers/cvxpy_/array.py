@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.errors import GameError
 from stackel.game.game import Game
 from stackel.types import Array
@@ -271,9 +272,9 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
     formulas: dict[str, Callable[[Any, Any], Any]] = {
         "follower_payoff": lambda r, p: game.follower_payoff(own, r, p),
     }
-    for key in game.calculus.own_limits:
+    for key in trace(game).formulas.own_limits:
         formulas[f"limit {key!r}"] = _own_limit(game, own, key)
-    for key in game.calculus.shared_limits:
+    for key in trace(game).formulas.shared_limits:
         formulas[f"shared limit {key!r}"] = _shared_limit(game, own, key)
     names = (
         Elementwise(cp.Parameter(rivals.shape, name="rivals")),

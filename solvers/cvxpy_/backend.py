@@ -23,9 +23,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stackel.backend import Backend, check_range
+from stackel.calculus.calculus import trace
 from stackel.calculus.structure import degree
 from stackel.errors import OptionError, unknown
-from stackel.followers.response import Response, multipliers
+from stackel.followers.response import Response
 from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -71,8 +72,8 @@ class CvxpyFollowers(Followers):
             self.tolerance = max(options.inner_tolerance, FORMULA_ACCURACY)
             self.difference = 3e-3
         self.expands = recovered is not None
-        formulas = (game.calculus.follower_payoff, *game.calculus.own_limits.values())
-        self.coupled = any(degree(e, game.calculus.R) > 0 for e in formulas)
+        formulas = (trace(game).formulas.follower_payoff, *trace(game).formulas.own_limits.values())
+        self.coupled = any(degree(e, trace(game).formulas.R) > 0 for e in formulas)
         self.inner_iterations = 0
 
     def settle(self, x: Array, start: Response | None) -> Response:
@@ -89,7 +90,7 @@ class CvxpyFollowers(Followers):
         game, B = self.game, len(x)
         shape = game.follower_shape
         low, high = game.follower_bounds
-        lam, mu = (np.array(v) for v in game.calculus.zeros((B,)))
+        lam, mu = (np.array(v) for v in trace(game).zeros((B,)))
         y = first_guess(game)
         cold = np.full(B, start is None)
         if start is not None:
@@ -97,7 +98,7 @@ class CvxpyFollowers(Followers):
             lam, mu = (
                 np.array(np.broadcast_to(v, (B, *v.shape[1:]))) for v in (start.lam, start.mu)
             )
-        y = np.array(np.broadcast_to(inside(game, y, x), (B, *shape)))
+        y = np.array(np.broadcast_to(inside(game, y), (B, *shape)))
         r = np.array(y if rivals is None else np.broadcast_to(rivals, y.shape))
         mixer = Mixer(B, y[0].size, self.options.acceleration)
         residual, cones = np.full(B, np.inf), np.zeros(B, dtype=int)
@@ -192,7 +193,7 @@ class CVXPY(Backend):
 
     def recover(self, game: Game) -> tuple[Recovered | None, list[str]]:
         """The formulas' terms (None: to be run as they stand), and reasons against the game."""
-        recovered = Recovered(game.calculus)
+        recovered = Recovered(trace(game))
         looks = list(_looks(game))
         if recovered.complete and all(
             recovered.agrees(y, r, x)
@@ -252,7 +253,14 @@ class CVXPY(Backend):
         if not at.converged:
             status = Status.FAILED
             detail = f"the followers were not settled at the last leader actions: {tally.failure}"
-        return Point(found.x, at.y, status, multipliers(game, at), _stats(followers, found), detail)
+        return Point(
+            found.x,
+            at.y,
+            status,
+            trace(game).named(at.lam, at.mu),
+            _stats(followers, found),
+            detail,
+        )
 
 
 def _stats(followers: CvxpyFollowers, found: Any) -> dict[str, Any]:
@@ -277,10 +285,10 @@ def _looks(game: Game) -> Any:
     rng = np.random.default_rng(0)
     low, high = game.leader_bounds
     x = middle(low, high)
-    guess = inside(game, first_guess(game), x[None])
+    guess = inside(game, first_guess(game))
     yield guess, guess, x
     for _ in range(LOOKS - 1):
-        some = (inside(game, guess * rng.uniform(0.2, 3.0, guess.shape), x[None]) for _ in range(2))
+        some = (inside(game, guess * rng.uniform(0.2, 3.0, guess.shape)) for _ in range(2))
         away = np.where(
             np.isfinite(low) & np.isfinite(high),
             x

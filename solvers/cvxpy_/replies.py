@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.followers.systems import shared_gradients
 from stackel.game.game import Game
 from stackel.solvers.cvxpy_.array import Elementwise, limits_of
@@ -140,7 +141,7 @@ class Replies:
         return out
 
     def _shared(self, rivals: Array, x: Array) -> tuple[Array, Array]:
-        calculus, zero = self.game.calculus, np.zeros(rivals.shape)
+        calculus, zero = trace(self.game), np.zeros(rivals.shape)
         if not calculus.k:
             return np.zeros((len(x), 0, *rivals.shape[1:])), np.zeros((len(x), 0))
         lam, mu = calculus.zeros((len(x),))

@@ -145,12 +145,12 @@ class Recovered:
 
     def __init__(self, calculus: Calculus) -> None:
         self.calculus = calculus
-        own = calculus.Y
+        own = calculus.formulas.Y
         nodes = [
-            (-1.0, calculus.follower_payoff),
-            *((1.0, e) for e in calculus.own_limits.values()),
+            (-1.0, calculus.formulas.follower_payoff),
+            *((1.0, e) for e in calculus.formulas.own_limits.values()),
         ]
-        shared = calculus.shared_limits.values()
+        shared = calculus.formulas.shared_limits.values()
         self.complete = all(degree(e, own) <= 1 for e in shared)
         self._outputs: list[Expression] = []
         self._plans = [self._plan(sign, node, split(node, own)) for sign, node in nodes]
@@ -158,7 +158,7 @@ class Recovered:
             p["atoms"] or (k and p["quad"]) for k, p in enumerate(self._plans)
         )
         if self.complete:
-            inputs = [own, calculus.R, calculus.X]
+            inputs = [own, calculus.formulas.R, calculus.formulas.X]
             self._program = compile_program(inputs, self._outputs)
 
     def _keep(self, node: Expression) -> int:
@@ -167,13 +167,13 @@ class Recovered:
 
     def _slopes(self, node: Expression) -> list[Expression]:
         """Derivatives by each decision of the own action."""
-        own = self.calculus.Y
+        own = self.calculus.formulas.Y
         units = [np.eye(own.shape[1])[b] * np.ones(own.shape) for b in range(own.shape[1])]
         return [directional([node], {own: constant(u)})[0] for u in units]
 
     def _plan(self, sign: float, node: Expression, structure: Structure) -> dict[str, Any]:
         """Which outputs hold a formula's numbers."""
-        n, w = self.calculus.Y.shape[1], node.shape[1]
+        n, w = self.calculus.formulas.Y.shape[1], node.shape[1]
         plan: dict[str, Any] = {"sign": sign, "width": w, "const": None, "quad": None, "atoms": []}
         self.complete &= not structure.other and not any(a.curvature == 0 for a in structure.atoms)
         polynomial = structure.polynomial
@@ -181,7 +181,7 @@ class Recovered:
             plan["const"] = self._keep(polynomial)
             slopes = self._slopes(polynomial)
             plan["lin"] = [self._keep(s) for s in slopes]
-            if degree(polynomial, self.calculus.Y) > 1:
+            if degree(polynomial, self.calculus.formulas.Y) > 1:
                 bends = [self._slopes(s) for s in slopes]
                 plan["quad"] = [[self._keep(bends[a][b]) for b in range(n)] for a in range(n)]
         for atom in structure.atoms:

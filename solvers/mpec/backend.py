@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stackel.backend import Backend, check_range
+from stackel.calculus.calculus import trace
 from stackel.errors import OptionError, Refusal
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -83,7 +84,7 @@ class MPEC(Backend):
         check_range("max_sweeps", self.max_sweeps, "a number of at least 1", self.max_sweeps >= 1)
 
     def accepts(self, game: Game) -> list[str]:
-        game.calculus  # noqa: B018 - raises a GameError if a formula does not differentiate
+        trace(game)  # raises a GameError if a formula does not differentiate
         reasons = [] if solver.locate() is not None else [solver.MISSING]
         size = int(np.prod(game.follower_shape))
         most = pyomo_model.MOST_FOLLOWER_ACTIONS
@@ -319,7 +320,7 @@ class _Search:
         tries = 0
         while self.sweeps < self.options.max_sweeps:
             try:
-                payoffs = None if found is None else self.game.calculus.leader_values(*found)[0]
+                payoffs = None if found is None else trace(self.game).leader_values(*found)[0]
                 change = self.sweep(globally=True, at=payoffs)
             except _Failed as failed:
                 return self.point(Status.FAILED, str(failed))

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from stackel.followers.starts import edges, first_guess, inside
+from stackel.calculus.calculus import trace
+from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
 from stackel.types import Array
@@ -148,8 +149,7 @@ def add_followers(model: Any, game: Game) -> list[Pair]:
     low, high = game.follower_bounds
     index = list(np.ndindex(shape))
     x = _grid(model.x, game.leader_shape)
-    at = np.array([[pyo.value(v) for v in row] for row in x], dtype=float)
-    start = inside(game, first_guess(game), at)
+    start = inside(game, first_guess(game))
     model.y = pyo.Var(
         index,
         bounds=lambda _, i, a: (_bound(low[i, a]), _bound(high[i, a])),
@@ -179,7 +179,7 @@ def add_followers(model: Any, game: Game) -> list[Pair]:
     def together(expression: Any) -> Any:
         return replace_expressions(expression, settled)
 
-    open_low, open_high = edges(game, at)
+    open_low, open_high = trace(game).open_bounds
     decided = low == high
     has_low = np.isfinite(low) & ~open_low & ~decided
     has_high = np.isfinite(high) & ~open_high & ~decided

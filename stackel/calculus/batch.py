@@ -1,11 +1,10 @@
-"""Many games of one shape as one: a stack.
+"""Many markets of one shape as one: formulas traced once, over data with a batch axis in front.
 
-A stack is a game of the same class whose data has one batch axis in front, so that the formulas,
-traced once, hold for all of its games: every array of the core then runs over the games along its
-last batch axis. Bounds have that axis too. Numbers in which the games differ (``float`` fields)
-become arrays as well; where a formula needs a plain number, the games are told apart by it instead.
+Every array of the core then runs over the markets along its last batch axis. Bounds have that axis
+too. Numbers in which the markets differ (``float`` fields) become arrays as well; where a formula
+needs a plain number, the markets are told apart by it instead.
 
-What a stack computes is only trusted where each game's own formulas give the same numbers.
+What is computed for a batch is only trusted where each market's own formulas give the same numbers.
 """
 
 from __future__ import annotations
@@ -17,24 +16,26 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.calculus import Calculus
+from stackel.calculus.formulas import Formulas
 from stackel.errors import GameError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator, middle
 from stackel.types import Array
 
 LARGEST = 100
-"""Unknowns of a game's followers up to which it is stacked: above, one game fills arrays alone."""
+"""Unknowns of a market's followers up to which it joins a batch: above, one fills arrays alone."""
 
-EDGES = "_open_bounds"
-"""Where a game keeps the bounds at which its formulas blow up."""
+AGREE = 1e-9
+"""Relative difference between a batch's formulas and a market's own that counts as none."""
 
 
 def kind_of(game: Game, *, apart: bool = False) -> Hashable | None:
-    """What games of one stack have in common; None for a game that does not stack.
+    """What markets of one batch have in common; None for one that joins none.
 
     Args:
-        game: any game.
-        apart: tell games apart by their numbers as well.
+        game: any market.
+        apart: tell markets apart by their numbers as well.
     """
     if math.prod(game.follower_shape) > LARGEST:
         return None
@@ -65,77 +66,51 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def stack(games: Sequence[Game]) -> Game | None:
-    """Games of one kind as one; None where their formulas do not run on data with a batch axis.
+def together(games: Sequence[Game]) -> Calculus | None:
+    """Markets of one kind as one; None where formulas do not run on data with a batch axis.
 
-    Formulas may run and yet mix the games up, as a plain ``.sum()`` over data does:
-    :func:`stackel.screening.agreeing` tells.
+    Formulas may run and yet mix the markets up, as a plain ``.sum()`` over data does:
+    :func:`agreeing` tells.
     """
     first = games[0]
-    whole = object.__new__(type(first))
+    data: dict[str, Any] = {}
     for f in fields(first):
         values = [getattr(game, f.name) for game in games]
-        value = values[0]
-        if isinstance(value, np.ndarray):
-            value = np.stack(values)
-        elif _is_number(value) and any(v != value for v in values):
-            value = np.array(values, dtype=float)[:, None, None]
-        object.__setattr__(whole, f.name, value)
-    for name in ("n_followers", "n_leaders", "leader_shape", "follower_shape"):
-        whole.__dict__[name] = getattr(first, name)
-    for name in ("leader_bounds", "follower_bounds"):
-        sides = zip(*(getattr(game, name) for game in games), strict=True)
-        whole.__dict__[name] = tuple(np.stack(side) for side in sides)
+        if isinstance(values[0], np.ndarray):
+            data[f.name] = np.stack(values)
+        elif _is_number(values[0]) and any(v != values[0] for v in values):
+            data[f.name] = np.array(values, dtype=float)[:, None, None]
     try:
-        whole.calculus  # noqa: B018 - traces the formulas
+        formulas = Formulas(first.over(data), (first.leader_shape, first.follower_shape))
     except GameError:
         return None
-    z = whole.calculus.m * first.n_followers + whole.calculus.k + math.prod(first.follower_shape)
-    return whole if z <= LARGEST else None
+
+    def bounds(name: str) -> tuple[Array, Array]:
+        low, high = zip(*(getattr(game, name) for game in games), strict=True)
+        return np.stack(low), np.stack(high)
+
+    names = f"{len(games)} markets", first.leader_action.name, first.follower_action.name
+    whole = Calculus(formulas, bounds("leader_bounds"), bounds("follower_bounds"), names)
+    unknowns = whole.m * first.n_followers + whole.k + math.prod(first.follower_shape)
+    return whole if unknowns <= LARGEST else None
 
 
-def elements(game: Game, index: Any) -> Game:
-    """Some of a stack's games (any indices, repeated or not); any other game itself."""
-    if not game.calculus.stacked:
-        return game
-    part = object.__new__(type(game))
-    calculus = game.calculus.at(index)
-    low, high = game.leader_bounds
-    part.__dict__.update(game.__dict__, calculus=calculus)
-    part.__dict__["leader_bounds"] = low[index], high[index]
-    part.__dict__["follower_bounds"] = calculus.follower_bounds
-    edges = game.__dict__.get(EDGES)
-    if edges is not None:
-        part.__dict__[EDGES] = edges[0][index], edges[1][index]
-    return part
+def agreeing(whole: Calculus, games: Sequence[Game]) -> Array:
+    """Which markets' own formulas give the numbers (B,) that their batch does, at one odd point.
 
-
-AGREE = 1e-9
-"""Relative difference between a stack's formulas and a game's own that counts as none."""
-
-
-def agreeing(whole: Game, games: Sequence[Game]) -> Array:
-    """Which games' own formulas give the numbers (B,) that their stack does, at one odd point.
-
-    A formula may mix games up where it uses data in other ways than along the last two axes.
+    A formula may mix markets up where it uses data in other ways than along the last two axes.
     """
-    x, y, rivals = (_odd_point(b, k) for k, b in enumerate(_three_bounds(whole)))
-    calculus = whole.calculus
-    lam, mu = calculus.zeros(x.shape[:1])
-    _, own, shared = calculus.system(y, rivals, x, lam, mu)
-    payoff, limits = calculus.leader_values(x, y)
-    flat = [calculus.follower_payoffs(y, rivals, x), own, payoff, limits]
-    stacked = np.concatenate([a.reshape(len(x), -1) for a in (*flat, shared)], axis=1)
-    alone = np.full_like(stacked, np.nan)
+    boxes = (whole.leader_bounds, whole.follower_bounds, whole.follower_bounds)
+    x, y, rivals = (_odd_point(box, seed) for seed, box in enumerate(boxes))
+    _, own, shared = whole.system(y, rivals, x, *whole.zeros(x.shape[:1]))
+    flat = [whole.follower_payoffs(y, rivals, x), own, *whole.leader_values(x, y), shared]
+    joined = np.concatenate([a.reshape(len(x), -1) for a in flat], axis=1)
+    alone = np.full_like(joined, np.nan)
     with np.errstate(all="ignore"):
         for k, game in enumerate(games):
             alone[k] = _own_values(game, y[k], rivals[k], x[k], alone.shape[1])
-    size = np.abs(stacked).max(-1, initial=0.0, keepdims=True)
-    return (np.abs(stacked - alone) <= AGREE * size).all(-1)
-
-
-def _three_bounds(whole: Game) -> tuple[tuple[Array, Array], ...]:
-    return whole.leader_bounds, whole.follower_bounds, whole.follower_bounds
+    size = np.abs(joined).max(-1, initial=0.0, keepdims=True)
+    return (np.abs(joined - alone) <= AGREE * size).all(-1)
 
 
 def _odd_point(bounds: tuple[Array, Array], seed: int) -> Array:
@@ -148,7 +123,7 @@ def _odd_point(bounds: tuple[Array, Array], seed: int) -> Array:
 
 
 def _own_values(game: Game, y: Array, rivals: Array, x: Array, size: int) -> Array | float:
-    """Everything a game's formulas say of a point, in the order of :func:`agreeing`."""
+    """Everything a market's formulas say of a point, in the order of :func:`agreeing`."""
     I, J = game.n_followers, game.n_leaders
 
     def flat(values: Any, rows: int | None, columns: int | None) -> list[Array]:

@@ -1,4 +1,4 @@
-"""One game's formulas, traced once: their values and derivatives as compiled NumPy functions.
+"""One market's formulas, traced once: their values and derivatives as compiled NumPy functions.
 
 Notation, used wherever the core speaks of the followers' problem. Follower i solves
 
@@ -17,213 +17,182 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from stackel.calculus.concavity import Concavity
 from stackel.calculus.derivatives import directional, gradient
-from stackel.calculus.expression import Expression, concat, lift, symbol
+from stackel.calculus.expression import Expression, symbol
+from stackel.calculus.formulas import Formulas
 from stackel.calculus.program import at_elements, compile_program
-from stackel.errors import GameError
+from stackel.game.game import Game
+from stackel.game.grids import middle
+from stackel.memo import Memo
 from stackel.types import Array
 
-if TYPE_CHECKING:
-    from stackel.calculus.concavity import OwnStructure
-    from stackel.game.game import Game
-
 Program = Callable[..., tuple[Any, ...]]
+Box = tuple[Array, Array]
 
 
-def _wide(array: Array, shape: tuple[int, ...]) -> Array:
-    """Broadcast only where it must be: the check costs a tenth of the call."""
-    return array if array.shape == shape else np.broadcast_to(array, shape)
+def _along(f: Formulas, outputs: list[Expression], *inputs: Expression) -> Program:
+    """Derivatives of the outputs when the inputs named move along one direction."""
+    direction = symbol("direction", inputs[0].shape)
+    moved = directional(outputs, dict.fromkeys(inputs, direction))
+    return compile_program([*f.conditions.inputs, direction], moved)
 
 
-class _Compiled:
-    """A program, compiled on first use; a stack's elements take the whole stack's."""
-
-    def __init__(self, make: Callable[[Any], Program]) -> None:
-        self.make = make
-        self.name = make.__name__
-
-    def __get__(self, calculus: Calculus, owner: type | None = None) -> Program:
-        if calculus.whole is None:
-            program = self.make(calculus)
-        else:
-            program = at_elements(
-                getattr(calculus.whole, self.name), calculus.index, calculus.constants
-            )
-        calculus.__dict__[self.name] = program
-        return program
+def _transposed(f: Formulas) -> Program:
+    v = symbol("v", f.Y.shape)
+    product = (v * f.conditions.field).sum(axis=(-1, -2), keepdims=True)
+    own, others = gradient(product, f.Y, f.R)
+    return compile_program([*f.conditions.inputs, v], [own + others])
 
 
-class Calculus:
-    """Values and derivatives of one game. Arrays take batch axes in front; see the module.
+def _leader_slopes(f: Formulas) -> Program:
+    dx, dy = symbol("dx", f.X.shape), symbol("dy", f.Y.shape)
+    moved = directional([f.leader_payoff, *f.leader_limits.values()], {f.X: dx, f.Y: dy})
+    return compile_program([f.X, f.Y, dx, dy], moved)
 
-    Of a stack (:mod:`stackel.stack`: many games of one shape as one, its data with a batch axis)
-    every array's last batch axis runs over the stack's elements.
+
+PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
+    "values": lambda f: compile_program(f.conditions.inputs, f.conditions.values),
+    "own": lambda f: _along(f, f.conditions.values[: 1 + bool(f.own_limits)], f.Y),
+    "joint": lambda f: _along(f, f.conditions.values, f.Y, f.R),
+    "by leaders": lambda f: _along(f, f.conditions.values, f.X),
+    "transposed": _transposed,
+    "follower payoffs": lambda f: compile_program([f.Y, f.R, f.X], [f.follower_payoff]),
+    "leader values": lambda f: compile_program(
+        [f.X, f.Y], [f.leader_payoff, *f.leader_limits.values()]
+    ),
+    "leader slopes": _leader_slopes,
+}
+"""What is compiled, each on first use."""
+
+
+class Calculus(Memo):
+    """Values and derivatives of one market, or of a batch of markets; made by :func:`trace` and
+    :func:`stackel.calculus.batch.together`.
+
+    Arrays take batch axes in front; see the module. One market's data broadcasts over them. Data,
+    bounds and masks of a batch of B markets have an axis of their own, and every array's last
+    batch axis then runs over its elements.
 
     Attributes:
-        follower_bounds: the followers' bounds, with the stack's axis in front if it is one.
-        whole, index: of some elements of a stack, the whole stack's calculus and which elements.
-        limit_names: name of each column of the own limits, (m,).
-        shared_names: name of each entry of the shared limits, (k,).
-        expressions: the traced formulas (for :mod:`stackel.structure`).
+        formulas: the traced formulas.
+        title: the market in a few words.
+        leader_name, follower_name: what leaders and followers decide.
+        leader_shape, follower_shape: (d, J) and (I, n).
+        leader_bounds, follower_bounds: lowest and highest actions, (..., d, J) and (..., I, n).
+        m, k: how many own limits each follower has, and how many they share.
+        limit_names, shared_names, leader_limit_names: name of each column of the own limits (m,),
+            of each entry of the shared ones (k,), of each row of the leaders'.
+        whole, index: of some elements of a batch, the batch and which elements.
     """
 
-    def __init__(self, game: Game) -> None:
-        self.game = game
-        self.follower_bounds = game.follower_bounds
-        self.whole: Calculus | None = None
-        self.index = np.arange(0)
-        self.constants: dict[int, Any] = {}
-        I, n = game.follower_shape
-        self.Y = symbol("y", (I, n))
-        self.R = symbol("rivals", (I, n))
-        self.X = symbol("x", game.leader_shape)
-        J = game.n_leaders
-        y, r, x = self.Y, self.R, self.X
-        self.follower_payoff = self._run("follower_payoff", (y, r, x), (I, 1))
-        self.leader_payoff = self._run("leader_payoff", (x, y), (1, J))
-        own = self._limits("follower_limits", (y, r, x), rows=I)
-        shared = self._limits("shared_limits", (y, x))
-        leader = self._limits("leader_limits", (x, y), columns=J)
-        self.own_limits = own
-        self.shared_limits = shared
-        self.leader_limits = leader
-        self.limit_names = [name for name, e in own.items() for _ in range(e.shape[1])]
-        self.shared_names = [n_ for n_, e in shared.items() for _ in range(e.shape[0] * e.shape[1])]
-        self.leader_limit_names = [name for name, e in leader.items() for _ in range(e.shape[0])]
+    def __init__(
+        self,
+        formulas: Formulas,
+        leader_bounds: Box,
+        follower_bounds: Box,
+        names: tuple[str, str, str],
+        whole: Calculus | None = None,
+        index: Array | None = None,
+    ) -> None:
+        self.formulas, self.names = formulas, names
+        self.title, self.leader_name, self.follower_name = names
+        self.leader_bounds, self.follower_bounds = leader_bounds, follower_bounds
+        self.leader_shape, self.follower_shape = formulas.X.shape, formulas.Y.shape
+        self.n_leaders, self.n_followers = self.leader_shape[1], self.follower_shape[0]
+        self.limit_names = formulas.limit_names
+        self.shared_names = formulas.shared_names
+        self.leader_limit_names = formulas.leader_limit_names
         self.m, self.k = len(self.limit_names), len(self.shared_names)
+        self.whole, self.index = whole, index
+        self._programs: dict[str, Program] = {}
+        self._constants: dict[int, Any] = {}
 
     @property
     def stacked(self) -> bool:
-        """Whether this is the calculus of a stack."""
+        """Whether this is a batch of markets, each with data of its own."""
         return self.follower_bounds[0].ndim > 2
 
-    def at(self, index: Array) -> Calculus:
-        """The calculus of some elements of a stack (repeated or not); any other game's own."""
+    def at(self, index: Any) -> Calculus:
+        """Some elements of a batch of markets, in any order, repeated or not; one market as it is,
+        since its data broadcasts."""
         if not self.stacked:
             return self
-        whole = self.whole or self
-        whole._parts, whole.curved_limits  # noqa: B018 - found once, for all elements
-        out = object.__new__(Calculus)
-        out.__dict__.update({k: v for k, v in whole.__dict__.items() if not _is_program(k)})
-        low, high = self.follower_bounds
-        out.follower_bounds = low[index], high[index]
-        out.whole, out.constants = whole, {}
-        out.index = index if self.whole is None else self.index[index]
-        return out
+        low, high = self.leader_bounds
+        lowest, highest = self.follower_bounds
+        return Calculus(
+            self.formulas,
+            (low[index], high[index]),
+            (lowest[index], highest[index]),
+            self.names,
+            self.whole or self,
+            index if self.index is None else self.index[index],
+        )
 
-    # -- tracing -------------------------------------------------------------------------------
+    def _program(self, name: str) -> Program:
+        program = self._programs.get(name)
+        if program is None:
+            if self.whole is None:
+                program = PROGRAMS[name](self.formulas)
+            else:
+                program = self._element(self.whole._program(name))
+            self._programs[name] = program
+        return program
 
-    def _call(self, formula: str, arguments: Sequence[Expression]) -> Any:
-        name = f"{type(self.game).__name__}.{formula}"
-        try:
-            return getattr(self.game, formula)(*arguments)
-        except GameError as error:
-            raise GameError(f"{name}: {error}") from error
-        except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-            raise GameError(
-                f"{name} does not run on symbols: {type(error).__name__}: {error}. Formulas may "
-                "use + - * / ** @, .sum(axis, keepdims=True), slices and stackel.functions"
-            ) from error
+    def _element(self, program: Program) -> Program:
+        """A program of the formulas, at the elements that this is of."""
+        return program if self.index is None else at_elements(program, self.index, self._constants)
 
-    def _run(self, formula: str, arguments: Sequence[Expression], shape: tuple[int, int]) -> Any:
-        value = self._call(formula, arguments)
-        if value is None:
-            raise GameError(f"{type(self.game).__name__}.{formula} returns nothing")
-        node = lift(value)
-        if node.shape != shape:
-            player = "follower" if shape[1] == 1 and formula.startswith("f") else "leader"
-            raise GameError(
-                f"{type(self.game).__name__}.{formula} returns shape {node.shape}; expected "
-                f"{shape}, one value for each {player}"
-            )
-        return node
+    # -- bounds --------------------------------------------------------------------------------
 
-    def _limits(
-        self,
-        formula: str,
-        arguments: Sequence[Expression],
-        rows: int | None = None,
-        columns: int | None = None,
-    ) -> dict[str, Expression]:
-        value = self._call(formula, arguments)
-        name = f"{type(self.game).__name__}.{formula}"
-        if not isinstance(value, Mapping):
-            raise GameError(f'{name} returns {type(value).__name__}; expected {{"name": array}}')
-        out = {key: lift(v) for key, v in value.items()}
-        for key, node in out.items():
-            if (rows or node.shape[0]) != node.shape[0] or (columns or node.shape[1]) != node.shape[
-                1
-            ]:
-                expected = f"({rows or 'm'}, {columns or 'm'})"
-                raise GameError(f"{name}[{key!r}] has shape {node.shape}; expected {expected}")
-        return out
+    @property
+    def first_guess(self) -> Array:
+        """A follower action to start from (..., I, n)."""
+        return middle(*self.follower_bounds)
 
     @cached_property
-    def _parts(self) -> dict[str, Any]:
-        """The followers' Lagrangian and its field, as expressions."""
-        lam = symbol("lam", (self.game.n_followers, self.m))
-        mus = {k: symbol(f"mu:{k}", e.shape) for k, e in self.shared_limits.items()}
-        c = concat(list(self.own_limits.values())) if self.m else None
-        lagrangian = (-self.follower_payoff).sum(axis=(-1, -2), keepdims=True)
-        if c is not None:
-            lagrangian = lagrangian + (lam * c).sum(axis=(-1, -2), keepdims=True)
-        for key, e in self.shared_limits.items():
-            lagrangian = lagrangian + (mus[key] * e).sum(axis=(-1, -2), keepdims=True)
-        (field,) = gradient(lagrangian, self.Y)
-        values = [field] + ([c] if c is not None else []) + list(self.shared_limits.values())
-        inputs = [self.Y, self.R, self.X, lam, *mus.values()]
-        return {"field": field, "values": values, "inputs": inputs, "c": c}
+    def open_bounds(self) -> tuple[Array, Array]:
+        """Lower and upper bounds at which a formula is not finite, as masks (..., I, n): actions
+        must stay off them. Looked at in the middle of the leaders' bounds."""
+        if self.whole is not None:
+            low, high = self.whole.open_bounds
+            return low[self.index], high[self.index]
+        x, start = middle(*self.leader_bounds), self.first_guess
+        lam, mu = self.zeros(())
+        masks = []
+        for bound in self.follower_bounds:
+            mask = np.zeros(bound.shape, dtype=bool)
+            finite = np.isfinite(bound)
+            for column in range(bound.shape[-1]):
+                y = np.array(start)
+                at_bound = finite[..., column]
+                y[..., column] = np.where(at_bound, bound[..., column], y[..., column])
+                field, own, _ = self.system(y, start, x, lam, mu)
+                blown = ~np.isfinite(field).all(-1) | ~np.isfinite(own).all(-1)
+                mask[..., column] = blown & at_bound
+            masks.append(mask)
+        return masks[0], masks[1]
 
-    def _compile(
-        self, outputs: list[Expression], along: Sequence[Expression] | None = None
-    ) -> Program:
-        """Values of the outputs, or their derivatives along a direction of the inputs named."""
-        inputs = self._parts["inputs"]
-        if along is None:
-            return compile_program(inputs, outputs)
-        direction = symbol("direction", along[0].shape)
-        moved = directional(outputs, dict.fromkeys(along, direction))
-        return compile_program([*inputs, direction], moved)
+    # -- what formulas are made of -------------------------------------------------------------
 
-    @_Compiled
-    def _values(self) -> Program:
-        return self._compile(self._parts["values"])
+    @property
+    def concavity(self) -> Concavity:
+        """What the followers' formulas are made of; the same for all markets of a batch."""
+        return self.formulas.once(Concavity)
 
-    @_Compiled
-    def _own(self) -> Program:
-        return self._compile(self._parts["values"][: 1 + bool(self.m)], [self.Y])
-
-    @_Compiled
-    def _joint(self) -> Program:
-        return self._compile(self._parts["values"], [self.Y, self.R])
-
-    @_Compiled
-    def _by_leaders(self) -> Program:
-        return self._compile(self._parts["values"], [self.X])
-
-    @cached_property
-    def structure(self) -> OwnStructure:
-        """What the followers' formulas are made of."""
-        from stackel.calculus.concavity import OwnStructure
-
-        return OwnStructure(self)
-
-    @cached_property
-    def curved_limits(self) -> bool:
-        """Whether some own limit is not affine in the follower's action."""
-        from stackel.calculus.structure import degree
-
-        return any(degree(e, self.Y) > 1 for e in self.own_limits.values())
+    def prove_concave(self, rivals: Array, x: Array) -> tuple[Array, Array]:
+        """See :meth:`stackel.calculus.concavity.Concavity.prove`."""
+        return self.concavity.prove(rivals, x, self._element)
 
     # -- the followers' problem ----------------------------------------------------------------
 
     def _arguments(self, y: Array, r: Array, x: Array, lam: Array, mu: Array) -> list[Array]:
         out, start = [y, r, x, lam], 0
-        for e in self.shared_limits.values():
+        for e in self.formulas.shared_limits.values():
             stop = start + e.shape[0] * e.shape[1]
             out.append(mu[..., start:stop].reshape(*mu.shape[:-1], *e.shape))
             start = stop
@@ -231,7 +200,7 @@ class Calculus:
 
     def _split(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array, Array]:
         """(field or its derivative, own limits', shared limits'), batch axes made explicit."""
-        I, n = self.game.follower_shape
+        I, n = self.follower_shape
         field = _wide(values[0], (*batch, I, n))
         has_limits = self.m and len(values) > 1
         limits = values[1] if has_limits else np.zeros((I, 0))
@@ -246,114 +215,137 @@ class Calculus:
     def system(
         self, y: Array, r: Array, x: Array, lam: Array, mu: Array
     ) -> tuple[Array, Array, Array]:
-        """Field (..., I, n), own limits (..., I, m), shared limits (..., k)."""
+        """The field and the limits, where followers choose y and take the others to do r.
+
+        Args:
+            y, r: own actions and everybody's (..., I, n).
+            x: leader actions (..., d, J).
+            lam, mu: multipliers (..., I, m) and (..., k).
+
+        Returns:
+            field (..., I, n), own limits (..., I, m), shared limits (..., k).
+        """
         with np.errstate(all="ignore"):
-            values = self._values(*self._arguments(y, r, x, lam, mu))
+            values = self._program("values")(*self._arguments(y, r, x, lam, mu))
         batches = (y.shape[:-2], r.shape[:-2], x.shape[:-2], lam.shape[:-2], mu.shape[:-1])
         return self._split(values, np.broadcast_shapes(*batches))
 
     def own_blocks(
         self, y: Array, r: Array, x: Array, lam: Array, mu: Array
     ) -> tuple[Array, Array]:
-        """Each follower's own derivatives: of its field (..., I, n, n), of its limits
-        (..., I, m, n); entry [i, a, b] is by its decision b.
+        """Each follower's own derivatives at the arguments of :meth:`system`.
 
         Since row i depends on the follower's own action only through row i, one direction serves
         all followers at once.
+
+        Returns:
+            of its field (..., I, n, n), of its limits (..., I, m, n); entry [i, a, b] is by its
+            decision b.
         """
-        n = self.game.follower_shape[1]
+        n = self.follower_shape[1]
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
         direction = np.eye(n).reshape(n, *(1,) * len(batch), 1, n)
         with np.errstate(all="ignore"):
-            values = self._own(*self._arguments(y, r, x, lam, mu), direction)
+            values = self._program("own")(*self._arguments(y, r, x, lam, mu), direction)
         field, c, _ = self._split(values, (n, *batch))
         return np.moveaxis(field, 0, -1), np.moveaxis(c, 0, -1)
 
     def joint(
         self, y: Array, x: Array, lam: Array, mu: Array, direction: Array
     ) -> tuple[Array, Array, Array]:
-        """Derivatives of :meth:`system` when all followers move along a direction (..., I, n)."""
+        """Derivatives of :meth:`system` when all followers move along a direction (..., I, n).
+
+        Returns:
+            of the field (..., I, n), the own limits (..., I, m), the shared ones (..., k).
+        """
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2], direction.shape[:-2])
         with np.errstate(all="ignore"):
-            values = self._joint(*self._arguments(y, y, x, lam, mu), direction)
+            values = self._program("joint")(*self._arguments(y, y, x, lam, mu), direction)
         return self._split(values, batch)
 
     def by_leaders(
         self, y: Array, x: Array, lam: Array, mu: Array, direction: Array
     ) -> tuple[Array, Array, Array]:
-        """Derivatives of :meth:`system` when the leaders move along a direction (..., d, J)."""
+        """Derivatives of :meth:`system` when the leaders move along a direction (..., d, J);
+        shapes as of :meth:`joint`."""
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2], direction.shape[:-2])
         with np.errstate(all="ignore"):
-            values = self._by_leaders(*self._arguments(y, y, x, lam, mu), direction)
+            values = self._program("by leaders")(*self._arguments(y, y, x, lam, mu), direction)
         return self._split(values, batch)
 
     def transposed(self, y: Array, x: Array, lam: Array, mu: Array, v: Array) -> Array:
         """The transpose of :meth:`joint`'s field derivative times v (..., I, n)."""
         with np.errstate(all="ignore"):
-            (out,) = self._transposed(*self._arguments(y, y, x, lam, mu), v)
+            (out,) = self._program("transposed")(*self._arguments(y, y, x, lam, mu), v)
         return np.broadcast_to(out, np.broadcast_shapes(out.shape, v.shape))
-
-    @_Compiled
-    def _transposed(self) -> Program:
-        v = symbol("v", self.Y.shape)
-        product = (v * self._parts["field"]).sum(axis=(-1, -2), keepdims=True)
-        own, others = gradient(product, self.Y, self.R)
-        return compile_program([*self._parts["inputs"], v], [own + others])
 
     # -- payoffs -------------------------------------------------------------------------------
 
-    @_Compiled
-    def _follower_values(self) -> Program:
-        return compile_program([self.Y, self.R, self.X], [self.follower_payoff])
-
-    @_Compiled
-    def _leader_values(self) -> Program:
-        limits = list(self.leader_limits.values())
-        return compile_program([self.X, self.Y], [self.leader_payoff, *limits])
-
     def follower_payoffs(self, y: Array, r: Array, x: Array) -> Array:
-        """(..., I)"""
+        """Payoffs (..., I) at own actions y and everybody's r (..., I, n), leaders at x."""
         with np.errstate(all="ignore"):
-            (value,) = self._follower_values(y, r, x)
+            (value,) = self._program("follower payoffs")(y, r, x)
         batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
-        return _wide(value, (*batch, self.game.n_followers, 1))[..., 0]
+        return _wide(value, (*batch, self.n_followers, 1))[..., 0]
 
     def leader_values(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Payoffs (..., J) and limits (..., m, J)."""
+        """Payoffs (..., J) and limits (..., m, J) at x (..., d, J) and y (..., I, n)."""
         with np.errstate(all="ignore"):
-            payoff, *limits = self._leader_values(x, y)
-        batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
-        J = self.game.n_leaders
+            values = self._program("leader values")(x, y)
+        return self._by_leader(values, np.broadcast_shapes(y.shape[:-2], x.shape[:-2]))
+
+    def leader_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> tuple[Array, Array]:
+        """Derivatives of :meth:`leader_values` along directions of x and y, the same shapes."""
+        with np.errstate(all="ignore"):
+            values = self._program("leader slopes")(x, y, dx, dy)
+        batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
+        return self._by_leader(values, batch)
+
+    def _by_leader(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array]:
+        payoff, *limits = values
+        J = self.n_leaders
         flat = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in limits]
         joined = np.concatenate(flat, axis=-2) if flat else np.zeros((*batch, 0, J))
         return _wide(payoff, (*batch, 1, J))[..., 0, :], joined
 
-    @_Compiled
-    def _leader_slopes(self) -> Program:
-        dx, dy = symbol("dx", self.X.shape), symbol("dy", self.Y.shape)
-        outputs = [self.leader_payoff, *self.leader_limits.values()]
-        moved = directional(outputs, {self.X: dx, self.Y: dy})
-        return compile_program([self.X, self.Y, dx, dy], moved)
-
-    def leader_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> Array:
-        """Derivatives of the leaders' payoffs (..., J) along directions of x and y."""
-        with np.errstate(all="ignore"):
-            payoff, *_ = self._leader_slopes(x, y, dx, dy)
-        batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
-        return _wide(payoff, (*batch, 1, self.game.n_leaders))[..., 0, :]
-
-    def leader_limit_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> Array:
-        """Derivatives of the leaders' limits (..., m, J) along directions of x and y."""
-        with np.errstate(all="ignore"):
-            _, *limits = self._leader_slopes(x, y, dx, dy)
-        batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
-        flat = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in limits]
-        return np.concatenate(flat, axis=-2) if flat else np.zeros((*batch, 0, self.game.n_leaders))
+    # -- multipliers ---------------------------------------------------------------------------
 
     def zeros(self, batch: tuple[int, ...]) -> tuple[Array, Array]:
         """Multipliers of nothing: lam (*batch, I, m) and mu (*batch, k)."""
-        return np.zeros((*batch, self.game.n_followers, self.m)), np.zeros((*batch, self.k))
+        return np.zeros((*batch, self.n_followers, self.m)), np.zeros((*batch, self.k))
+
+    def named(self, lam: Array, mu: Array) -> dict[str, Array]:
+        """Multipliers by limit: own ones (..., I, columns), shared ones as the limit is stated."""
+        out: dict[str, Array] = {}
+        start = 0
+        for name, e in self.formulas.own_limits.items():
+            out[name] = np.array(lam[..., start : start + e.shape[1]])
+            start += e.shape[1]
+        start = 0
+        for name, e in self.formulas.shared_limits.items():
+            size = e.shape[0] * e.shape[1]
+            out[name] = mu[..., start : start + size].reshape(*mu.shape[:-1], *e.shape)
+            start += size
+        return out
 
 
-def _is_program(attribute: str) -> bool:
-    return isinstance(Calculus.__dict__.get(attribute), _Compiled)
+def trace(game: Game | Calculus) -> Calculus:
+    """A market's calculus, made on first use and kept as long as the market lives.
+
+    Args:
+        game: the market; a calculus is its own.
+
+    Raises:
+        GameError: a formula that does not differentiate or has the wrong shape.
+    """
+    return game if isinstance(game, Calculus) else game.once(_traced)
+
+
+def _traced(game: Game) -> Calculus:
+    names = str(game), game.leader_action.name, game.follower_action.name
+    return Calculus(Formulas(game), game.leader_bounds, game.follower_bounds, names)
+
+
+def _wide(array: Array, shape: tuple[int, ...]) -> Array:
+    """Broadcast only where it must be: the check costs a tenth of the call."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)

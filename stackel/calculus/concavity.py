@@ -1,49 +1,52 @@
-"""Whether every follower's own problem is proved concave."""
+"""Whether every follower's own problem is proved concave, from the terms of its formulas."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stackel.calculus import matrices
 from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.expression import Expression, symbol
-from stackel.calculus.program import at_elements, compile_program
+from stackel.calculus.formulas import Formulas
+from stackel.calculus.program import compile_program
 from stackel.calculus.structure import Structure, degree, split
 from stackel.types import Array
 
-if TYPE_CHECKING:
-    from stackel.calculus.calculus import Calculus
+Program = Callable[..., tuple[Any, ...]]
 
 
-class OwnStructure:
+class Concavity:
     """The followers' formulas as functions of the own action, rivals and leaders given.
 
     Attributes:
         payoff: the payoff's structure.
         limits: the own limits' structure, by name.
         quadratic: whether the payoff has degree at most 2 in the own action.
-        constant_curvature: whether the game's field is affine in all followers' actions together
-            and the limits in the own action, so that what holds at one point holds everywhere.
+        affine_field: whether the game's field is affine in all followers' actions together.
+        affine_limits: whether all limits are affine in the own action; with the field's the same,
+            what holds at one point holds everywhere.
+        affine_shared: the same of the limits that followers share.
+        curved_own: whether some own limit is not.
     """
 
-    def __init__(self, calculus: Calculus) -> None:
-        self.calculus = calculus
-        own = calculus.Y
-        self.payoff = split(calculus.follower_payoff, own)
-        self.limits = {name: split(e, own) for name, e in calculus.own_limits.items()}
+    def __init__(self, formulas: Formulas) -> None:
+        self.formulas = formulas
+        own, payoff = formulas.Y, formulas.follower_payoff
+        self.payoff = split(payoff, own)
+        self.limits = {name: split(e, own) for name, e in formulas.own_limits.items()}
         self.quadratic = not self.payoff.atoms and not self.payoff.other
-        (slope,) = gradient(calculus.follower_payoff, own)
-        self.affine_field = degree(slope, calculus.Y, calculus.R) <= 1
-        self.affine_limits = all(
-            degree(e, own) <= 1
-            for e in (*calculus.own_limits.values(), *calculus.shared_limits.values())
-        )
+        (slope,) = gradient(payoff, own)
+        self.affine_field = degree(slope, own, formulas.R) <= 1
+        self.curved_own = any(degree(e, own) > 1 for e in formulas.own_limits.values())
+        self.affine_shared = all(degree(e, own) <= 1 for e in formulas.shared_limits.values())
+        self.affine_limits = self.affine_shared and not self.curved_own
 
-    def concavity(self, rivals: Array, x: Array, index: Array | None = None) -> tuple[Any, Array]:
+    def prove(
+        self, rivals: Array, x: Array, at: Callable[[Program], Program] = lambda program: program
+    ) -> tuple[Array, Array]:
         """Whether every follower's own problem is proved concave, and how strongly.
 
         A proof needs every term to be recognised: the quadratic part negative semidefinite, every
@@ -52,56 +55,54 @@ class OwnStructure:
         Args:
             rivals: everybody's actions (..., I, n).
             x: leader actions (..., d, J).
-            index: of some elements of a stack, which; None for all.
+            at: what makes a program of the formulas one of the market that is asked about.
 
         Returns:
             the proof's success (...); and the modulus of strong concavity of each payoff's
             quadratic part (..., I), negative where that part alone is not concave.
         """
-        at = (rivals, x, index)
-        proved, modulus = self._definite(self.payoff, -1, *at)
+        proved, modulus = self._definite(self.payoff, -1, rivals, x, at)
         for structure in self.limits.values():
-            proved = proved & self._definite(structure, +1, *at)[0]
-        return proved if proved.ndim else bool(proved), modulus
+            proved = proved & self._definite(structure, +1, rivals, x, at)[0]
+        return proved, modulus
 
     def _definite(
-        self, structure: Structure, sign: int, rivals: Array, x: Array, index: Array | None
-    ) -> tuple[Any, Array]:
+        self,
+        structure: Structure,
+        sign: int,
+        rivals: Array,
+        x: Array,
+        at: Callable[[Program], Program],
+    ) -> tuple[Array, Array]:
         batch = rivals.shape[:-2]
         proved = np.full(batch, not structure.other)
         smallest = np.zeros(rivals.shape[:-1])
         if structure.polynomial is not None:
-            hessian = sign * self._hessian(structure.polynomial, rivals, x, index)
+            program = at(self._hessian(structure.polynomial))
+            hessian = sign * self._blocks(program, rivals, x)
             smallest = matrices.smallest_eigenvalues(hessian)
             size = np.abs(hessian).max((-1, -2, -3), initial=0.0)
             proved &= (smallest >= -1e-12 * size[..., None]).all(-1)
         for atom in structure.atoms:
-            value = self._program([self.calculus.R, self.calculus.X], atom.coefficient, index)
-            right = value(rivals, x)[0] * atom.curvature * sign
+            inputs = [self.formulas.R, self.formulas.X]
+            (value,) = at(compile_program(inputs, [atom.coefficient]))(rivals, x)
+            right = value * atom.curvature * sign
             right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (*batch, 1, 1)))
             proved &= (atom.curvature != 0) & (right >= 0).all((-1, -2))
         return proved, smallest
 
-    def _program(
-        self, inputs: list[Expression], output: Expression, index: Array | None
-    ) -> Callable[..., tuple[Any, ...]]:
-        program = compile_program(inputs, [output])
-        return program if index is None else at_elements(program, index, {})
-
-    def _hessian(
-        self, polynomial: Expression, rivals: Array, x: Array, index: Array | None
-    ) -> Array:
-        """(..., I, n, n), of the sum of a row's entries."""
-        own = self.calculus.Y
-        n = own.shape[1]
+    def _hessian(self, polynomial: Expression) -> Program:
+        """The derivative of a polynomial's gradient along a direction of the own actions."""
+        own = self.formulas.Y
         (slope,) = gradient(polynomial, own)
         direction = symbol("direction", own.shape)
         (moved,) = directional([slope], {own: direction})
-        inputs = [own, self.calculus.R, self.calculus.X, direction]
-        directions = np.eye(n).reshape(n, *(1,) * (rivals.ndim - 1), n)
-        (out,) = self._program(inputs, moved, index)(np.zeros(own.shape), rivals, x, directions)
-        return np.moveaxis(np.broadcast_to(out, (n, *rivals.shape)), 0, -1)
+        return compile_program([own, self.formulas.R, self.formulas.X, direction], [moved])
 
-    @cached_property
-    def constant_curvature(self) -> bool:
-        return self.affine_field and self.affine_limits
+    def _blocks(self, program: Program, rivals: Array, x: Array) -> Array:
+        """(..., I, n, n), of the sum of a row's entries."""
+        own = self.formulas.Y
+        n = own.shape[1]
+        directions = np.eye(n).reshape(n, *(1,) * (rivals.ndim - 1), n)
+        (out,) = program(np.zeros(own.shape), rivals, x, directions)
+        return np.moveaxis(np.broadcast_to(out, (n, *rivals.shape)), 0, -1)

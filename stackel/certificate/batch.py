@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from stackel.calculus import matrices
-from stackel.calculus.batch import elements
+from stackel.calculus.calculus import trace
 from stackel.certificate import measures
 from stackel.certificate.certificate import NO_BOUNDS, NOT_PROVED, Certificate
 from stackel.certificate.certify import POINTS, ROUNDING, losing
@@ -49,7 +49,7 @@ def certify_stack(
     for start in range(0, len(x), at_once):
         some = np.arange(start, min(start + at_once, len(x)))
         with np.errstate(all="ignore"):
-            found, moves = _certify(elements(whole, some), x[some], at.y[some], tolerance)
+            found, moves = _certify(trace(whole).at(some), x[some], at.y[some], tolerance)
         out += found
         moved.append(moves)
     return out, np.concatenate([x[:0], *moved])
@@ -58,7 +58,7 @@ def certify_stack(
 def _certify(
     game: Game, x: Array, y: Array, tolerance: float
 ) -> tuple[list[Certificate | None], Array]:
-    calculus = game.calculus
+    calculus = trace(game)
     now_f = calculus.follower_payoffs(y, y, x)
     best, gaps_f, proved, good = _follower_side(game, x, y, now_f)
     settled = response.settle(game, x, _as_response(game, y, best.lam[..., : calculus.m]))
@@ -113,7 +113,7 @@ def _certify(
 
 
 def _as_response(game: Game, y: Array, lam: Array) -> Response:
-    _, mu = game.calculus.zeros((len(y),))
+    _, mu = trace(game).zeros((len(y),))
     return Response(y, lam, mu, np.full(len(y), np.inf), np.zeros(len(y), dtype=bool))
 
 
@@ -122,14 +122,13 @@ def _follower_side(
 ) -> tuple[Response, Array, Array, Array]:
     """Best replies, what each follower gains by its own (B, I), where these are proved to be the
     best (B,), and where they were found (B,)."""
-    calculus = game.calculus
+    calculus = trace(game)
     own, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))[1:]
     met = np.broadcast_to(shared[:, None], (*y.shape[:-1], calculus.k))
     hint = np.where(np.abs(np.concatenate([own, met], -1)) < 1e-6, 1e-6, 0.0)
     best = response.reply(game, x, y, _as_response(game, y, hint))
-    index = calculus.index if calculus.whole is not None else None
-    proved, modulus = calculus.structure.concavity(y, x, index)
-    if calculus.k and not measures.affine_shared(game):
+    proved, modulus = calculus.prove_concave(y, x)
+    if calculus.k and not trace(game).concavity.affine_shared:
         proved = np.zeros(len(y), dtype=bool)
     reached = calculus.follower_payoffs(best.y, y, x)
     slack = np.where(proved[:, None], measures.slack(game, x, y, best, modulus), 0.0)
@@ -144,7 +143,7 @@ def _uniqueness(game: Game, x: Array, y: Array) -> list[Uniqueness]:
     """Evidence for unique follower equilibria at x, looked at in y."""
     J, replies = derivatives(game, x, y)
     smallest, radius = matrices.smallest_eigenvalues(J), matrices.spectral_radii(replies)
-    everywhere = game.calculus.structure.affine_field
+    everywhere = trace(game).concavity.affine_field
     return [
         Uniqueness(float(a), float(r), everywhere) for a, r in zip(smallest, radius, strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.certificate import measures
 from stackel.certificate.certificate import NO_BOUNDS, NOT_PROVED, TOLERANCE, Certificate, Verdict
 from stackel.followers import response
@@ -48,7 +49,7 @@ def certify(
     x = np.asarray(x, dtype=float).reshape(game.leader_shape)
     y = np.asarray(y, dtype=float).reshape(game.follower_shape)
     notes: list[str] = []
-    now_f = game.calculus.follower_payoffs(y, y, x)
+    now_f = trace(game).follower_payoffs(y, y, x)
     follower, exact = _follower_side(game, x, y, now_f, notes)
     settled = response.settle(game, x, _as_response(game, y, follower["lam"]))
     leader, search = _leader_side(game, x, y, settled, anticipation, points, notes)
@@ -59,9 +60,9 @@ def certify(
     if astray and far > FAR * (1.0 + np.abs(first_guess(game)).max()):
         # Payoffs out there are no scale to measure gaps by, and a leader that drives its followers
         # there stops where numbers end, beside moves at which nobody settles any more.
-        violations[f"{game.follower_action.name} (running away)"] = violation = far
+        violations[f"{trace(game).follower_name} (running away)"] = violation = far
         notes.append("the followers' actions run away: here or beside, they do not settle")
-    now_l = game.calculus.leader_values(x, y)[0]
+    now_l = trace(game).leader_values(x, y)[0]
 
     typical_l, typical_f = (ROUNDING * t.ravel() for t in measures.typical(game, x, y))
     scale_f = float(measures.scale(now_f, now_f + follower["gaps"], typical_f))
@@ -112,7 +113,7 @@ def certify(
 
 
 def _as_response(game: Game, y: Array, lam: Array | None = None) -> Response:
-    none, mu = game.calculus.zeros(())
+    none, mu = trace(game).zeros(())
     lam = none if lam is None else lam
     return Response(y, lam, mu, np.array(np.inf), np.array(False))
 
@@ -121,14 +122,14 @@ def _follower_side(
     game: Game, x: Array, y: Array, now: Array, notes: list[str]
 ) -> tuple[dict[str, Array], bool]:
     """Each follower's best move alone, and whether it is surely the best."""
-    lam, mu = game.calculus.zeros(())
-    own, shared = game.calculus.system(y, y, x, lam, mu)[1:]
+    lam, mu = trace(game).zeros(())
+    own, shared = trace(game).system(y, y, x, lam, mu)[1:]
     near = np.concatenate([own, np.broadcast_to(shared, (len(y), len(shared)))], -1)
     hint = np.where(np.abs(near) < 1e-6, 1e-6, 0.0)  # which limits seem to bind
     best = response.reply(game, x, y, _as_response(game, y, hint))
-    reached = game.calculus.follower_payoffs(best.y, y, x)
-    proved, modulus = game.calculus.structure.concavity(y, x)
-    exact = proved and (not game.calculus.k or measures.affine_shared(game))
+    reached = trace(game).follower_payoffs(best.y, y, x)
+    proved, modulus = trace(game).prove_concave(y, x)
+    exact = bool(proved) and (not trace(game).k or trace(game).concavity.affine_shared)
     slack = measures.slack(game, x, y, best, modulus) if exact else np.zeros(len(now))
     action = best.y
     if not best.converged.all():
@@ -140,7 +141,7 @@ def _follower_side(
         notes.append(NOT_PROVED)
     gaps = np.maximum(reached - now, 0.0) + slack
     gaps = np.where(np.isfinite(now), gaps, np.inf)
-    return {"gaps": gaps, "action": action, "lam": best.lam[:, : game.calculus.m]}, exact
+    return {"gaps": gaps, "action": action, "lam": best.lam[:, : trace(game).m]}, exact
 
 
 def _leader_side(
@@ -161,7 +162,7 @@ def _leader_side(
         notes.append(f"the followers settle elsewhere than at the point (relative {apart:.2g})")
 
     oracle = Trials(game, at, anticipation, x)
-    base = game.calculus.leader_values(x, at.y)[0]
+    base = trace(game).leader_values(x, at.y)[0]
     one = game.leader_shape[0] == 1
     found = (
         search_lines(game, x, oracle, points=points)

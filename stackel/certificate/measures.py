@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from stackel.calculus.structure import degree
+from stackel.calculus.calculus import trace
 from stackel.followers.response import Response
-from stackel.followers.starts import edges, first_guess, inside
+from stackel.followers.starts import first_guess, inside
 from stackel.followers.systems import Joint
 from stackel.game.game import Game
 from stackel.leaders.deviations import search_range
@@ -28,15 +28,9 @@ def typical(game: Game, x: Array, y: Array) -> tuple[Array, Array]:
     nearly 0 at the point itself, what counts as rounding can only be told from these."""
     low, high = search_range(game, x)
     at = np.stack([low, (low + high) / 2, high])
-    guess = inside(game, first_guess(game), at)
-    leaders = game.calculus.leader_values(at, y)[0]
-    return leaders, game.calculus.follower_payoffs(guess, guess, at)
-
-
-def affine_shared(game: Game) -> bool:
-    """Whether the limits that the followers share are affine in their actions."""
-    limits = game.calculus.shared_limits.values()
-    return all(degree(e, game.calculus.Y) <= 1 for e in limits)
+    guess = inside(game, first_guess(game))
+    leaders = trace(game).leader_values(at, y)[0]
+    return leaders, trace(game).follower_payoffs(guess, guess, at)
 
 
 def slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Array:
@@ -46,7 +40,7 @@ def slack(game: Game, x: Array, y: Array, best: Response, modulus: Array) -> Arr
     at most the largest g s - m |s|^2 / 2 over steps s within the bounds, and lam |c|. Zero where
     there is no modulus.
     """
-    calculus = game.calculus
+    calculus = trace(game)
     if calculus.k:
         return np.zeros(y.shape[:-1])
     lam, mu = np.maximum(best.lam, 0.0), np.zeros((*y.shape[:-2], 0))
@@ -69,13 +63,13 @@ def sampled(game: Game, x: Array, y: Array, action: Array, reached: Array) -> tu
     wide = 10.0 * (np.abs(y) + 1.0)
     low = np.where(np.isfinite(low), low, y - wide)
     high = np.where(np.isfinite(high), high, y + wide)
-    lam, mu = game.calculus.zeros(y.shape[:-2])
+    lam, mu = trace(game).zeros(y.shape[:-2])
     for _ in range(SAMPLES):
         trial = low + (high - low) * rng.random(y.shape[-2:])
-        payoff = game.calculus.follower_payoffs(trial, y, x)
-        own = game.calculus.system(trial, y, x, lam, mu)[1]
+        payoff = trace(game).follower_payoffs(trial, y, x)
+        own = trace(game).system(trial, y, x, lam, mu)[1]
         good = np.isfinite(payoff) & (own <= 0).all(-1)
-        if game.calculus.k:
+        if trace(game).k:
             good &= False
         better = good & (payoff > reached)
         action = np.where(better[..., None], trial, action)
@@ -85,7 +79,7 @@ def sampled(game: Game, x: Array, y: Array, action: Array, reached: Array) -> tu
 
 def violations(game: Game, x: Array, y: Array) -> tuple[dict[str, Array], Array]:
     """Raw violations (...) by name, and the largest as a relative distance to feasibility (...)."""
-    calculus, batch = game.calculus, x.shape[:-2]
+    calculus, batch = trace(game), x.shape[:-2]
     out: dict[str, Array] = {}
     relative = np.zeros(batch)
 
@@ -93,14 +87,14 @@ def violations(game: Game, x: Array, y: Array) -> tuple[dict[str, Array], Array]
         out[name] = np.maximum(out.get(name, np.zeros(batch)), raw.reshape(batch))
 
     for action, value, (low, high) in (
-        (game.leader_action.name, x, game.leader_bounds),
-        (game.follower_action.name, y, game.follower_bounds),
+        (trace(game).leader_name, x, game.leader_bounds),
+        (trace(game).follower_name, y, game.follower_bounds),
     ):
         raw = np.maximum(np.maximum(low - value, value - high), 0.0).max((-1, -2))
         out[action] = raw
         relative = np.maximum(relative, raw / (1.0 + np.abs(value).max((-1, -2))))
     flat_x, flat_y = x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:])
-    system = Joint(calculus, flat_x, edges(game, flat_x))
+    system = Joint(calculus, flat_x)
     unknowns = system.flat(flat_y, *calculus.zeros((len(flat_y),)))
     with np.errstate(all="ignore"):
         _, c = system.values(*unknowns)

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
 
 from stackel.calculus import matrices
+from stackel.calculus.calculus import trace
 from stackel.followers.starts import first_guess
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -65,10 +66,10 @@ class _Linear:
     """The field's derivative J at a point, and its own blocks D, as products."""
 
     def __init__(self, game: Game, x: Array, y: Array) -> None:
-        self.calculus, self.x, self.y = game.calculus, x[None], y[None]
+        self.calculus, self.x, self.y = trace(game), x[None], y[None]
         self.shape = y.shape
-        self.lam, self.mu = game.calculus.zeros((1,))
-        H, self.C = game.calculus.own_blocks(self.y, self.y, self.x, self.lam, self.mu)
+        self.lam, self.mu = trace(game).zeros((1,))
+        H, self.C = trace(game).own_blocks(self.y, self.y, self.x, self.lam, self.mu)
         self.own = H[0]
         self.inverse = matrices.inverses(self.own)
 
@@ -145,11 +146,11 @@ def uniqueness(game: Game, x: Array, y: Array) -> Uniqueness:
     else:
         smallest = _smallest(game, linear, size)
         radius = _largest(None, linear, size)
-    return Uniqueness(smallest, radius, game.calculus.structure.affine_field)
+    return Uniqueness(smallest, radius, trace(game).concavity.affine_field)
 
 
 def _smallest(game: Game, linear: _Linear, size: int) -> float:
-    transposed = game.calculus.transposed
+    transposed = trace(game).transposed
 
     def symmetric(v: Array) -> Array:
         back = transposed(linear.y, linear.x, linear.lam, linear.mu, v.reshape(1, *linear.shape))
@@ -244,10 +245,10 @@ def diagnose(game: Game) -> str | None:
     if they only ask for more (their gradients are never positive where looked at), as a delay
     limit does.
     """
-    structure = game.calculus.structure
+    structure = trace(game).concavity
     lowest, highest = game.follower_bounds
     upwards = np.isinf(highest).all() and np.isfinite(lowest).all()
-    if not (structure.affine_field and upwards) or game.calculus.k:
+    if not (structure.affine_field and upwards) or trace(game).k:
         return None
     low, high = game.leader_bounds
     centre = middle(low, high)
@@ -258,7 +259,7 @@ def diagnose(game: Game) -> str | None:
         if radius is None or not (radius.low >= 1 or radius.near_one):
             return None
         found.append(radius)
-    action = game.follower_action.name
+    action = trace(game).follower_name
     ways_out = (
         f"Weaken what ties the followers, make each more sensitive to its own {action}, or bound "
         f"{action} from above"
@@ -286,7 +287,7 @@ def _growth(game: Game, x: Array) -> Radius | None:
         return None
     rng = np.random.default_rng(0)
     for spot in (y, *(y * rng.uniform(0.1, 10.0, (4, *y.shape)))):
-        _, C = game.calculus.own_blocks(spot[None], spot[None], linear.x, linear.lam, linear.mu)
+        _, C = trace(game).own_blocks(spot[None], spot[None], linear.x, linear.lam, linear.mu)
         if not (C <= 0).all():
             return None
     if not linear.nonnegative():
@@ -324,10 +325,10 @@ def derivatives(whole: Game, x: Array, y: Array) -> tuple[Array, Array]:
     :mod:`stackel.existence`. M is NaN where a follower's own block cannot be inverted."""
     I, n = whole.follower_shape
     B, p = len(x), I * n
-    lam, mu = whole.calculus.zeros((B,))
-    own, _ = whole.calculus.own_blocks(y, y, x, lam, mu)
+    lam, mu = trace(whole).zeros((B,))
+    own, _ = trace(whole).own_blocks(y, y, x, lam, mu)
     units = np.eye(p).reshape(p, 1, I, n)
-    J = np.moveaxis(whole.calculus.joint(y, x, lam, mu, units)[0].reshape(p, B, p), 0, -1)
+    J = np.moveaxis(trace(whole).joint(y, x, lam, mu, units)[0].reshape(p, B, p), 0, -1)
     rest = J.reshape(B, I, n, I, n).copy()
     rest[:, np.arange(I), :, np.arange(I)] = 0.0
     return J, -(matrices.inverses(own) @ rest.reshape(B, I, n, p)).reshape(B, p, p)

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from stackel.calculus.batch import elements
+from stackel.calculus.calculus import Calculus, trace
 from stackel.followers import complementarity
 from stackel.followers.complementarity import Solution
-from stackel.followers.starts import edges, first_guess, inside, usual_size
+from stackel.followers.starts import inside, usual_size
 from stackel.followers.systems import CHUNK, Alone, Joint
 from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.types import Array
 
 
@@ -78,18 +79,8 @@ class Response:
         return Response(*joined, max(p.iterations for p in parts))
 
 
-def remember(game: Game, settled: Response) -> None:
-    """Keep a settled response (no batch axes) for whoever looks for a place to start."""
-    game.__dict__["_settled"] = settled
-
-
-def remembered(game: Game) -> Response | None:
-    """What was last remembered of a game."""
-    return game.__dict__.get("_settled")
-
-
 def settle(
-    game: Game, x: Array, start: Response | None = None, tolerance: float = 1e-12
+    game: Game | Calculus, x: Array, start: Response | None = None, tolerance: float = 1e-12
 ) -> Response:
     """The followers' equilibrium at leader actions x.
 
@@ -100,24 +91,23 @@ def settle(
             it are tried again from scratch.
         tolerance: residual to aim for, relative to 1 + max |y|.
     """
-    x = np.asarray(x, dtype=float)
+    calculus, x = trace(game), np.asarray(x, dtype=float)
     batch = x.shape[:-2]
     flat = x.reshape(-1, *x.shape[-2:])
-    p = math.prod(game.follower_shape)
+    p = math.prod(calculus.follower_shape)
     rows = max(1, CHUNK // max(p * p if p <= 300 else 20 * p, 1))
     if len(flat) > rows:
         parts = []
         for s in range(0, len(flat), rows):
             part = slice(s, s + rows)
             wide = None if start is None else start.broadcast((len(flat),))[part]
-            parts.append(settle(elements(game, part), flat[part], wide, tolerance))
+            parts.append(settle(calculus.at(part), flat[part], wide, tolerance))
         return Response.join(parts).reshape(batch)
-    system = Joint(game.calculus, flat, edges(game, flat))
-    solution = _newton_joint(game, system, start, len(flat), tolerance)
+    system = Joint(calculus, flat)
+    solution = _newton_joint(system, start, len(flat), tolerance)
     if start is not None and not solution.converged.all():
         again = np.flatnonzero(~solution.converged)
-        part_game = elements(game, again)
-        retry = _newton_joint(part_game, system.at(again), None, len(again), tolerance)
+        retry = _newton_joint(system.at(again), None, len(again), tolerance)
         better = retry.residual < solution.residual[again]
         for name in ("y", "lam", "residual", "converged"):
             getattr(solution, name)[again[better]] = getattr(retry, name)[better]
@@ -126,22 +116,28 @@ def settle(
     return out.reshape(batch)
 
 
-def _newton_joint(
-    game: Game, system: Joint, start: Response | None, count: int, tolerance: float
-) -> Solution:
+def settled_in_the_middle(calculus: Calculus) -> Response:
+    """The followers' equilibrium in the middle of the leaders' bounds, to start others from."""
+    return settle(calculus, middle(*calculus.leader_bounds))
+
+
+def _newton_joint(system: Joint, start: Response | None, count: int, tolerance: float) -> Solution:
+    calculus = system.calculus
     if start is None:
-        y = np.broadcast_to(inside(game, first_guess(game), system.x), (count, *system.shape))
-        lam, mu = game.calculus.zeros((count,))
+        y = np.broadcast_to(inside(calculus, calculus.first_guess), (count, *system.shape))
+        lam, mu = calculus.zeros((count,))
     else:
         wide = start.broadcast((count,))
-        y, lam, mu = inside(game, wide.y, system.x), wide.lam, wide.mu
+        y, lam, mu = inside(calculus, wide.y), wide.lam, wide.mu
     flat = system.flat(y, lam, mu)
     return complementarity.solve(
-        system, *flat, tolerance=tolerance, smooth=start is None, usual=usual_size(game)
+        system, *flat, tolerance=tolerance, smooth=start is None, usual=usual_size(calculus)
     )
 
 
-def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) -> Response:
+def reply(
+    game: Game | Calculus, x: Array, rivals: Array, start: Response | None = None
+) -> Response:
     """Every follower's best reply to the others' actions, each on its own.
 
     The own problems are solved by their optimality conditions: exact where the payoff is concave
@@ -157,18 +153,19 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
     Returns:
         a response whose ``residual`` and ``converged`` are per follower (..., I).
     """
+    calculus = trace(game)
     x, rivals = np.asarray(x, dtype=float), np.asarray(rivals, dtype=float)
     batch = np.broadcast_shapes(x.shape[:-2], rivals.shape[:-2])
     flat_x = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
     flat_r = np.broadcast_to(rivals, (*batch, *rivals.shape[-2:])).reshape(-1, *rivals.shape[-2:])
-    system = Alone(game.calculus, flat_x, flat_r, edges(game, flat_x))
-    count, q = len(flat_x), game.calculus.m + game.calculus.k
+    system = Alone(calculus, flat_x, flat_r)
+    count, q = len(flat_x), calculus.m + calculus.k
     y = flat_r if start is None else start.broadcast((count,)).y
-    lam = np.zeros((count, game.n_followers, q))
+    lam = np.zeros((count, calculus.n_followers, q))
     if start is not None and start.lam.shape[-1] == q:
         lam = start.broadcast((count,)).lam
-    begin = inside(game, y, flat_x)
-    solution = complementarity.solve(system, begin, lam, smooth=True, usual=usual_size(game))
+    begin = inside(calculus, y)
+    solution = complementarity.solve(system, begin, lam, smooth=True, usual=usual_size(calculus))
     out = Response(
         solution.y,
         solution.lam,
@@ -178,18 +175,3 @@ def reply(game: Game, x: Array, rivals: Array, start: Response | None = None) ->
         solution.iterations,
     )
     return out.reshape(batch)
-
-
-def multipliers(game: Game, at: Response) -> dict[str, Array]:
-    """Named multipliers of a response without batch axes: own limits (I, m), shared as stated."""
-    out: dict[str, Array] = {}
-    start = 0
-    for name, e in game.calculus.own_limits.items():
-        out[name] = np.array(at.lam[:, start : start + e.shape[1]])
-        start += e.shape[1]
-    start = 0
-    for name, e in game.calculus.shared_limits.items():
-        size = e.shape[0] * e.shape[1]
-        out[name] = np.array(at.mu[start : start + size]).reshape(e.shape)
-        start += size
-    return out

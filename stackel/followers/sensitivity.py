@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from stackel.calculus.calculus import Calculus, trace
 from stackel.followers import complementarity
 from stackel.followers.response import Response
-from stackel.followers.starts import edges
 from stackel.followers.systems import Joint
 from stackel.game.game import Game
 from stackel.types import Array
 
 
-def predictor(game: Game, x: Array, at: Response) -> Callable[[Array], Response] | None:
+def predictor(game: Game | Calculus, x: Array, at: Response) -> Callable[[Array], Response] | None:
     """Starts for :func:`settle` at leader actions (B, d, J): first order in the move from x.
 
     None where limits bind: the answer bends too much for a straight line to be a good start.
@@ -35,7 +35,7 @@ def predictor(game: Game, x: Array, at: Response) -> Callable[[Array], Response]
     return predict
 
 
-def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
+def sensitivity(game: Game | Calculus, x: Array, at: Response, directions: Array) -> Array:
     """How the settled followers move when the leaders do, by the implicit function theorem.
 
     At a point where a limit only just binds this is one of the one-sided derivatives.
@@ -53,13 +53,13 @@ def sensitivity(game: Game, x: Array, at: Response, directions: Array) -> Array:
     batch = x.shape[:-2]
     flat = x.reshape(-1, *x.shape[-2:])
     here = at.reshape((len(flat),))
-    system = Joint(game.calculus, flat, edges(game, flat))
+    system = Joint(trace(game), flat)
     y, lam = system.flat(here.y, here.lam, here.mu)
     with np.errstate(all="ignore"):
         at_low, at_high, off = complementarity.active(
             y, lam, system.values(y, lam), system.scales(y, lam), (system.low, system.high)
         )
-        by = game.calculus.by_leaders(here.y, flat, here.lam, here.mu, directions[:, None])
+        by = system.calculus.by_leaders(here.y, flat, here.lam, here.mu, directions[:, None])
         dF, dc = system.flat(*by)  # (r, B, p), (r, B, q)
         right = np.concatenate(
             [np.where(at_low | at_high, 0.0, -dF), np.where(off, 0.0, -dc)], axis=-1

@@ -17,7 +17,6 @@ from stackel.calculus import matrices
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.matrices import Product, bicgstab
 from stackel.followers.complementarity import Rows
-from stackel.followers.starts import edges_at
 from stackel.types import Array
 
 DENSE_UP_TO = 100
@@ -68,18 +67,18 @@ def _curvature(H: Array) -> Array:
 class Joint:
     """All followers together, at leader actions x (B, d, J)."""
 
-    def __init__(self, calculus: Calculus, x: Array, edges: tuple[Array, Array]) -> None:
-        self.calculus, self.x, self.edges = calculus, x, edges
+    def __init__(self, calculus: Calculus, x: Array) -> None:
+        self.calculus, self.x = calculus, x
         self.low, self.high = (_flat(b) for b in calculus.follower_bounds)
-        self.open_low, self.open_high = (_flat(e) for e in edges)
-        self.shape = calculus.game.follower_shape
+        self.open_low, self.open_high = (_flat(b) for b in calculus.open_bounds)
+        self.shape = calculus.follower_shape
         self.p = self.low.shape[-1]
         self.q = self.shape[0] * calculus.m + calculus.k
         # Blocks at the last point asked for: scales and step ask at the same one.
         self._known: tuple[Array, Array, tuple[Array, Array, Array]] | None = None
 
     def at(self, batch: Array) -> Joint:
-        return Joint(self.calculus.at(batch), self.x[batch], edges_at(self.edges, batch))
+        return Joint(self.calculus.at(batch), self.x[batch])
 
     def unflat(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         """y (..., I, n), lam (..., I, m), mu (..., k)."""
@@ -109,7 +108,7 @@ class Joint:
         H, C, A = self._blocks(y, lam)
         h = _curvature(H)
         s, w = _scales(h, C)
-        if self.calculus.curved_limits and lam.any():
+        if self.calculus.concavity.curved_own and lam.any():
             Y, L, mu = self.unflat(y, np.zeros_like(lam))
             w = np.maximum(w, _free_moves(self.calculus.own_blocks(Y, Y, self.x, L, mu)[0], C))
         flat_h = h.reshape(*y.shape)
@@ -260,16 +259,13 @@ class Alone:
     Shared limits bind each follower too, given what the others do: they join its own limits.
     """
 
-    def __init__(
-        self, calculus: Calculus, x: Array, rivals: Array, edges: tuple[Array, Array]
-    ) -> None:
-        self.calculus, self.x, self.rivals, self.edges = calculus, x, rivals, edges
+    def __init__(self, calculus: Calculus, x: Array, rivals: Array) -> None:
+        self.calculus, self.x, self.rivals = calculus, x, rivals
         self.low, self.high = calculus.follower_bounds
-        self.open_low, self.open_high = edges
+        self.open_low, self.open_high = calculus.open_bounds
 
     def at(self, batch: Array) -> Alone:
-        calculus, edges = self.calculus.at(batch), edges_at(self.edges, batch)
-        return Alone(calculus, self.x[batch], self.rivals[batch], edges)
+        return Alone(self.calculus.at(batch), self.x[batch], self.rivals[batch])
 
     @cached_property
     def _no_mu(self) -> Array:
@@ -312,7 +308,7 @@ class Alone:
         _, _, H, C = self._all(y, lam)
         h = _curvature(H)
         s, w = _scales(h, C)
-        if self.calculus.curved_limits:
+        if self.calculus.concavity.curved_own:
             w = np.maximum(w, _free_moves(self._all(y, np.zeros_like(lam))[2], C))
         return h, s, w
 

@@ -30,22 +30,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
 from stackel.errors import GameError
 from stackel.game import grids
 from stackel.game.grids import Grid, SparseOperator
-
-if TYPE_CHECKING:
-    from stackel.calculus.calculus import Calculus
+from stackel.memo import Memo
 
 Self = TypeVar("Self", bound="Game")
 
-_hints: Callable[[Any], dict[str, Any]] = cache(
+_hints: Callable[[Any], dict[str, Any]] = lru_cache(maxsize=256)(
     lambda kind: get_type_hints(kind, include_extras=True)
 )
 """A class's annotations; to evaluate them takes as long as all else about making a small market."""
@@ -71,7 +70,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Game:
+class Game(Memo):
     """Base class of every market. See the module's docstring for how to write one."""
 
     def __post_init__(self) -> None:
@@ -175,17 +174,6 @@ class Game:
         action = self.follower_action
         return grids.bounds(action.low, action.high, self.follower_shape, action.name)
 
-    @cached_property
-    def calculus(self) -> Calculus:
-        """The formulas' values and derivatives, traced on first use.
-
-        Raises:
-            GameError: a formula that does not differentiate or has the wrong shape.
-        """
-        from stackel.calculus.calculus import Calculus
-
-        return Calculus(self)
-
     def reject(self, field: str, bad: Any, expected: str, way_out: str = "") -> None:
         """Raise a :class:`GameError` that names the first value of a field that is bad.
 
@@ -214,14 +202,20 @@ class Game:
 
         Data is converted as it stands, without the checks of construction.
         """
-        twin = object.__new__(type(self))
-        twin.__dict__["n_followers"] = self.n_followers
-        twin.__dict__["n_leaders"] = self.n_leaders
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, (np.ndarray, SparseOperator)):
-                value = convert(value)
-            object.__setattr__(twin, f.name, value)
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays = {k: v for k, v in data.items() if isinstance(v, (np.ndarray, SparseOperator))}
+        return self.over({name: convert(value) for name, value in arrays.items()})
+
+    def over(self: Self, data: Mapping[str, Any]) -> Self:
+        """This game's formulas over other data, which is taken as it stands, without the checks of
+        construction: for as many followers and leaders.
+
+        Args:
+            data: values by field; the other fields keep theirs.
+        """
+        twin = copy(self)
+        for name, value in data.items():
+            object.__setattr__(twin, name, value)
         return twin
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.followers import response
 from stackel.followers.response import Response
 from stackel.game.game import Game
@@ -93,7 +94,7 @@ def ascend_many(
     tried, unsettled = len(candidates), int((~good).sum())
     order = np.argsort(-value, kind="stable")
     action, payoff = candidates[order[0]], float(value[order[0]])
-    limited = bool(game.calculus.leader_limits)
+    limited = bool(trace(game).formulas.leader_limits)
     for start in order if limited else order[: 1 + len(order) // 3]:
         if limited or np.isfinite(value[start]):
             reached, gain, count = ascend(game, x, j, candidates[start], oracle, at)
@@ -107,7 +108,7 @@ def together(game: Game, x: Array, j: int, oracle: Oracle, at: Response | None) 
     """The profile with leader j moved on from where it is, all its decisions at once and within
     its limits; the same profile if that gains nothing."""
     now = payoffs_alone(game, x[None], np.array([j]), oracle)[0][0]
-    if game.leader_shape[0] > 1 and game.calculus.leader_limits:
+    if game.leader_shape[0] > 1 and trace(game).formulas.leader_limits:
         action, payoff, *_ = ascend_many(game, x, j, [], oracle, at, random=0)
     else:
         action, payoff, _ = ascend(game, x, j, x[:, j], oracle, at)
@@ -144,7 +145,7 @@ class _Alone:
         """Payoffs (B,) and limits (B, m) at decisions (B, d); NaN where nobody settles."""
         profiles = _profiles(self.x, self.j, decisions)
         y, good = self.oracle(profiles)
-        payoff, limits = self.game.calculus.leader_values(profiles, y)
+        payoff, limits = trace(self.game).leader_values(profiles, y)
         self.calls += len(decisions)
         own = limits[..., self.j]
         return np.where(good, payoff[:, self.j], np.nan), np.where(good[:, None], own, np.nan)
@@ -168,7 +169,7 @@ class _Alone:
         profile = _profiles(self.x, self.j, decision[None])[0]
         here = response.settle(self.game, profile, at)
         self.calls += 1
-        value, limit = self.game.calculus.leader_values(profile, here.y)
+        value, limit = trace(self.game).leader_values(profile, here.y)
         payoff, limits = (
             (value[self.j], limit[:, self.j])
             if here.converged
@@ -236,7 +237,7 @@ def ascend(
 
     options: Any = {"jac": True, "bounds": [(0.0, 1.0)] * int(free.sum())}
     begin: Any = (np.asarray(start)[free] - alone.low[free]) / width
-    if not game.calculus.leader_limits:
+    if not trace(game).formulas.leader_limits:
         minimize(loss, begin, method="L-BFGS-B", options={"maxiter": 60}, **options)
         return alone.action, alone.payoff, alone.calls
     limits: Any = {

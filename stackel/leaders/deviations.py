@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.game.game import Game
 from stackel.types import Array
 
@@ -103,7 +104,7 @@ def payoffs_alone(
         payoffs, goods = zip(*parts, strict=True)
         return np.concatenate(payoffs), np.concatenate(goods)
     y, good = oracle(trials) if element is None else oracle(trials, element)
-    calculus = game.calculus if element is None else game.calculus.at(element)
+    calculus = trace(game) if element is None else trace(game).at(element)
     value, limits = calculus.leader_values(trials, y)
     rows = np.arange(len(trials))
     payoff = value[rows, leader]
@@ -212,12 +213,12 @@ def _peaks(values: Array, count: int) -> Array:
 
 def broken_limit(game: Game, x: Array, y: Array) -> str:
     """The leader limit that is broken most at a point, in words, or ''."""
-    values = game.calculus.leader_values(x, y)[1]
+    values = trace(game).leader_values(x, y)[1]
     row, j = np.unravel_index(int(values.argmax()), values.shape)
     if values[row, j] <= FEASIBLE:
         return ""
     return (
-        f"no {game.leader_action.name} of leader {j} was found that meets its limit "
-        f"{game.calculus.leader_limit_names[row]!r}: at the last one tried it is broken by "
+        f"no {trace(game).leader_name} of leader {j} was found that meets its limit "
+        f"{trace(game).leader_limit_names[row]!r}: at the last one tried it is broken by "
         f"{values[row, j]:.4g}"
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.followers import complementarity
 from stackel.followers.response import Response
 from stackel.game.game import Game
@@ -67,7 +68,7 @@ def find(
     x = middle(*game.leader_bounds) if run.start is None else np.array(run.start)
     at = followers.settle(x[None], None)
     record(run, game, x, at, np.nan)
-    limits = bool(game.calculus.leader_limits)
+    limits = bool(trace(game).formulas.leader_limits)
     if survey and not limits and game.leader_shape[0] == 1:
         x, at = _survey(followers, run, x, at, points)
     trail = [x]
@@ -113,7 +114,7 @@ def _visited(game: Game, x: Array, trail: list[Array]) -> int | None:
 
 
 def _feasible(game: Game, x: Array, at: Response) -> bool:
-    return bool((game.calculus.leader_values(x, at.y[0])[1] < 0).all())
+    return bool((trace(game).leader_values(x, at.y[0])[1] < 0).all())
 
 
 def _survey(
@@ -181,7 +182,7 @@ def _beaten(
 ) -> bool:
     """Whether a leader does better in one of the profiles in which it alone moves."""
     payoff, _ = payoffs_alone(followers.game, trials, leader, oracle(followers, run, at))
-    now = followers.game.calculus.leader_values(x, at.y[0])[0]
+    now = trace(followers.game).leader_values(x, at.y[0])[0]
     return bool((payoff - now[leader] > 1e-9 * (1e-300 + np.abs(now).max())).any())
 
 
@@ -205,7 +206,7 @@ def _sweep(
             if np.isfinite(found.payoff[j]):
                 x = found.action
                 at = followers.settle(x[None], at)
-        if game.leader_shape[0] > 1 or game.calculus.leader_limits:
+        if game.leader_shape[0] > 1 or trace(game).formulas.leader_limits:
             exact = followers.exact_slopes and followers.anticipation == "equilibrium"
             x = together(game, x, j, oracle(followers, run, at), at[0] if exact else None)
             at = followers.settle(x[None], at)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.followers.response import Response
 from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation
@@ -53,7 +54,7 @@ class Followers(ABC):
         held = at[np.repeat(np.arange(B), p2)]
         answer = self.foresee(trials.reshape(B * p2, *x.shape[1:]), held)
         flat = trials.reshape(B * p2, *x.shape[1:])
-        payoff = self.game.calculus.leader_values(flat, answer.y)[0].reshape(B, 2, p2 // 2, -1)
+        payoff = trace(self.game).leader_values(flat, answer.y)[0].reshape(B, 2, p2 // 2, -1)
         d, J = self.game.leader_shape
         leader = np.tile(np.arange(J), d)
         change = payoff[:, 0, np.arange(d * J), leader] - payoff[:, 1, np.arange(d * J), leader]
@@ -91,6 +92,6 @@ def record(run: Run, game: Game, x: Array, at: Response, change: float) -> None:
         stage="outer",
         change=float(change),
         follower_residual=float(at.residual.max()),
-        **{game.leader_action.name: x.ravel()},
-        payoff=game.calculus.leader_values(x, at.y[0])[0],
+        **{trace(game).leader_name: x.ravel()},
+        payoff=trace(game).leader_values(x, at.y[0])[0],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.followers.response import Response
 from stackel.followers.sensitivity import sensitivity
 from stackel.game.game import Game
@@ -34,11 +35,10 @@ def slopes_and_limits(game: Game, x: Array, at: Response, leaders: Array) -> tup
     directions[np.arange(len(rows)), rows, columns] = 1.0
     dy = np.moveaxis(sensitivity(game, x, at, directions), -3, 0)  # (r, ..., I, n)
     dx = directions.reshape(len(rows), *(1,) * (x.ndim - 2), d, J)
-    slopes = game.calculus.leader_slopes(x, at.y, dx, dy)  # (r, ..., J)
+    slopes, limits = trace(game).leader_slopes(x, at.y, dx, dy)  # (r, ..., J), (r, ..., m, J)
     pick = columns.reshape(-1, *(1,) * (x.ndim - 1))
     own = np.moveaxis(np.take_along_axis(slopes, pick, -1)[..., 0], 0, -1)
     own = own.reshape(*own.shape[:-1], d, len(leaders))
-    limits = game.calculus.leader_limit_slopes(x, at.y, dx, dy)  # (r, ..., m, J)
     own_limits = np.moveaxis(np.take_along_axis(limits, pick[..., None], -1)[..., 0], 0, -1)
     split = own_limits.reshape(*own_limits.shape[:-1], d, len(leaders))  # (..., m, d, J)
     return own, np.swapaxes(split, -3, -2)

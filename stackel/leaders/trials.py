@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stackel.calculus.batch import elements
+from stackel.calculus.calculus import trace
 from stackel.followers import response
 from stackel.followers.response import Response
 from stackel.followers.sensitivity import sensitivity
@@ -76,7 +76,7 @@ class StackTrials:
         return answer.y, answer.converged
 
     def _settle(self, trials: Array, element: Array, start: Response) -> Response:
-        return response.settle(elements(self.game, element), trials, start)
+        return response.settle(trace(self.game).at(element), trials, start)
 
     def _ahead(self, flat: Array, element: Array) -> Response:
         """Starts to first order from where the leaders stand; without multipliers: far from where

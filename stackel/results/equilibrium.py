@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.certificate.certificate import TOLERANCE, Certificate
 from stackel.certificate.certify import certify
 from stackel.errors import StackelError
@@ -64,13 +65,13 @@ class Equilibrium:
     def leader_payoffs(self) -> Array:
         """(J,)"""
         x, y = self.leader_actions, self.follower_actions
-        return np.array(self.game.calculus.leader_values(x, y)[0])
+        return np.array(trace(self.game).leader_values(x, y)[0])
 
     @cached_property
     def follower_payoffs(self) -> Array:
         """(I,)"""
         x, y = self.leader_actions, self.follower_actions
-        return np.array(self.game.calculus.follower_payoffs(y, y, x))
+        return np.array(trace(self.game).follower_payoffs(y, y, x))
 
     @property
     def welfare(self) -> float:

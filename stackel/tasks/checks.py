@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.calculus import trace
 from stackel.errors import GameError, InfeasibleError, NoEquilibriumError
-from stackel.followers import response
 from stackel.followers.existence import diagnose
-from stackel.followers.starts import edges, first_guess, inside
+from stackel.followers.response import settled_in_the_middle
+from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.types import Array
@@ -28,9 +29,9 @@ def check(game: Game) -> None:
             f"expected a stackel.Game, got {type(game).__name__}; write a market as a dataclass "
             "that subclasses stackel.Game, or use one of stackel.formulations"
         )
-    calculus = game.calculus
+    calculus = trace(game)
     x = middle(*game.leader_bounds)
-    y = inside(game, first_guess(game), x)
+    y = inside(game, first_guess(game))
     formulas = {
         "follower_payoff": calculus.follower_payoffs(y, y, x),
         "leader_payoff": calculus.leader_values(x, y)[0],
@@ -57,15 +58,13 @@ def check(game: Game) -> None:
 
 
 def _check_limits(game: Game, x: Array, y: Array) -> None:
-    settled = response.settle(game, x)
-    if settled.converged:
-        response.remember(game, settled)
+    if trace(game).once(settled_in_the_middle).converged:
         return
     from scipy.optimize import minimize
 
-    calculus = game.calculus
+    calculus = trace(game)
     low, high = game.follower_bounds
-    open_low, open_high = (e.ravel() for e in edges(game, x))
+    open_low, open_high = (e.ravel() for e in trace(game).open_bounds)
 
     def broken(flat: Any) -> tuple[float, Any]:
         profile = flat.reshape(y.shape)

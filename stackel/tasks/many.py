@@ -19,7 +19,8 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel.backend import Backend
-from stackel.calculus.batch import elements, kind_of, stack
+from stackel.calculus.batch import kind_of, together
+from stackel.calculus.calculus import Calculus, trace
 from stackel.certificate.batch import certify_stack
 from stackel.certificate.certificate import TOLERANCE, Certificate
 from stackel.errors import OptionError, StackelError
@@ -143,7 +144,7 @@ def _read(games: Any) -> list[Game]:
 
 
 def _has_batches(backend: Backend) -> bool:
-    return type(backend).solve_stack is not Backend.solve_stack and not backend.missing()
+    return type(backend).solve_batch is not Backend.solve_batch and not backend.missing()
 
 
 Report = Callable[..., None]
@@ -195,7 +196,7 @@ class _Batch:
                 if whole is not None:
                     self._block(same, whole)
 
-    def _block(self, places: Array, whole: Game) -> None:
+    def _block(self, places: Array, whole: Calculus) -> None:
         """Answer what of one stack's games is beyond doubt."""
         with np.errstate(all="ignore"):
             good, settled = screen(whole, [self.games[k] for k in places])
@@ -204,7 +205,7 @@ class _Batch:
                 open_ = np.flatnonzero(good)
                 if not len(open_):
                     return
-                tried = _Attempt(backend, elements(whole, open_), places[open_], 0)
+                tried = _Attempt(backend, trace(whole).at(open_), places[open_], 0)
                 self._attempt(tried, start[open_], settled[open_])
                 good = np.array([place not in self.answers for place in places]) & good
 
@@ -212,11 +213,11 @@ class _Batch:
         """Answer those of a stack's games that a backend solves; once more where a leader would
         rather be elsewhere, from there."""
         run = Run(time_limit=self.left)
-        points = tried.backend.solve_stack(tried.whole, run, start, settled)
+        points = tried.backend.solve_batch(tried.whole, run, start, settled)
         if points is None or not points.solved.any():
             return
         solved = np.flatnonzero(points.solved)
-        part = elements(tried.whole, solved)
+        part = trace(tried.whole).at(solved)
         found = _Found(part, points, solved, self.certificate, self.tolerance)
         shared = tried.stats(run.elapsed / len(solved), len(solved), self.automatic)
         left = np.isfinite(found.moves).all((-1, -2))
@@ -231,7 +232,7 @@ class _Batch:
                 self.answer(place, eq)
         again = np.flatnonzero(left)
         if len(again) and tried.restarts < min(1, self.restarts):
-            part = elements(part, again)
+            part = trace(part).at(again)
             once_more = _Attempt(tried.backend, part, tried.places[solved[again]], 1)
             moved = found.moves[again]
             self._attempt(once_more, moved, response.settle(part, moved))
@@ -295,8 +296,8 @@ def _grouped(games: Sequence[Game], places: Iterable[int], apart: bool) -> list[
     return blocks
 
 
-def _stacked(games: Sequence[Game], places: Array) -> Game | None:
-    return stack([games[k] for k in places])
+def _stacked(games: Sequence[Game], places: Array) -> Calculus | None:
+    return together([games[k] for k in places])
 
 
 @dataclass
@@ -304,7 +305,7 @@ class _Attempt:
     """Some games of a stack that a backend tries, their places in the list, and restarts so far."""
 
     backend: Backend
-    whole: Game
+    whole: Calculus
     places: Array
     restarts: int
 
@@ -325,14 +326,14 @@ class _Found:
     """Points of a stack's games, with everything an answer holds."""
 
     def __init__(
-        self, whole: Game, points: Points, which: Array, certificate: bool, tolerance: float
+        self, whole: Calculus, points: Points, which: Array, certificate: bool, tolerance: float
     ) -> None:
         self.x = points.x[which]
         at = Response(points.y, points.lam, points.mu, np.zeros(len(points.x)), points.solved)
         self.at = at[which]
-        self.leader_payoffs = whole.calculus.leader_values(self.x, self.at.y)[0]
-        self.follower_payoffs = whole.calculus.follower_payoffs(self.at.y, self.at.y, self.x)
-        self.multipliers = _named(whole, self.at)
+        self.leader_payoffs = trace(whole).leader_values(self.x, self.at.y)[0]
+        self.follower_payoffs = trace(whole).follower_payoffs(self.at.y, self.at.y, self.x)
+        self.multipliers = trace(whole).named(self.at.lam, self.at.mu)
         self.certificates: list[Certificate | None] | None = None
         self.moves = np.full(self.x.shape, np.nan)
         if certificate:
@@ -357,18 +358,3 @@ class _Found:
         eq.__dict__["leader_payoffs"] = self.leader_payoffs[row].copy()
         eq.__dict__["follower_payoffs"] = self.follower_payoffs[row].copy()
         return eq
-
-
-def _named(whole: Game, at: Response) -> dict[str, Array]:
-    """Multipliers by limit: own ones (B, I, m), shared ones as stated."""
-    out: dict[str, Array] = {}
-    start = 0
-    for name, e in whole.calculus.own_limits.items():
-        out[name] = at.lam[..., start : start + e.shape[1]]
-        start += e.shape[1]
-    start = 0
-    for name, e in whole.calculus.shared_limits.items():
-        size = e.shape[0] * e.shape[1]
-        out[name] = at.mu[..., start : start + size].reshape(-1, *e.shape)
-        start += size
-    return out

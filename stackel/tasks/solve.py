@@ -301,7 +301,7 @@ def _kept(game: Game, run: Run, status: Status, detail: str) -> Point:
     if run.best is not None:
         return replace(run.best, status=status, detail=detail)
     x = middle(*game.leader_bounds) if run.start is None else run.start
-    y = inside(game, first_guess(game), x)
+    y = inside(game, first_guess(game))
     return Point(x, y, status, detail=detail or "stopped before the first point was reached")
 
 

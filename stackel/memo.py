@@ -1,0 +1,23 @@
+"""What is made of an object once, and kept for as long as it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Memo:
+    """A base for objects that keep what is derived from them: never pickled, never copied."""
+
+    def once(self, make: Callable[..., T], *arguments: Any) -> T:
+        """``make(self, *arguments)``, made at the first call.
+
+        Two threads that ask at the same time may both make it; both get the same one.
+        """
+        made = self.__dict__.setdefault("_made", {})
+        key = (make, *arguments)
+        if key not in made:
+            made.setdefault(key, make(self, *arguments))
+        return made[key]
