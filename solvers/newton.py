@@ -1,8 +1,8 @@
 """``newton``: followers by semismooth Newton, leaders by exact sensitivities.
 
 The followers' equilibrium at given prices is a complementarity system, solved by the core's
-semismooth Newton method (:mod:`stackel.complementarity`; matrix-free for many followers). How it
-moves with the prices follows from the implicit function theorem, so the leaders' first-order
+semismooth Newton method (:mod:`stackel.followers.complementarity`; matrix-free for many followers).
+How it moves with the prices follows from the implicit function theorem, so the leaders' first-order
 conditions are known exactly and are solved by Newton's method too. Whether their answer is a
 global optimum for every leader is the certificate's question.
 """
@@ -10,19 +10,16 @@ global optimum for every leader is the certificate's question.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from stackel.backend import Backend, check_range
-from stackel.calculus.calculus import trace
-from stackel.followers import response
-from stackel.followers.response import Response, settled_in_the_middle
+from stackel.backend import Backend, begin, check_range, only
+from stackel.calculus.calculus import Calculus, trace
+from stackel.followers.response import Response, reply, settle, settled_in_the_middle
 from stackel.game.game import Game
 from stackel.leaders.equilibrium import find
 from stackel.leaders.oracle import Followers
 from stackel.leaders.slopes import own_slopes
 from stackel.run import Point, Points, Run
-from stackel.solvers.newton_stack import find as find_stack
 from stackel.types import Array
 
 
@@ -30,26 +27,31 @@ class _CoreFollowers(Followers):
     """The core's own followers, with exact slopes."""
 
     difference = 1e-5
-    exact_slopes = True
+    exact = True
 
-    @cached_property
+    def at(self, index: Any) -> Followers:
+        stacked = self.calculus.stacked
+        return _CoreFollowers(self.calculus.at(index), self.anticipation) if stacked else self
+
+    def settle(self, x: Array, start: Response | None) -> Response:
+        return settle(self.calculus, x, start or self._begin())
+
     def _begin(self) -> Response | None:
-        calculus = trace(self.game)
-        if not (calculus.m or calculus.k):
+        """What limits were checked with, if there are any: a start that meets them."""
+        calculus = self.calculus
+        if calculus.stacked or not (calculus.m or calculus.k):
             return None
         known = calculus.once(settled_in_the_middle)
         return known if known.converged else None
 
-    def settle(self, x: Array, start: Response | None) -> Response:
-        return response.settle(self.game, x, start or self._begin)
-
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
-        return response.reply(self.game, x, rivals, start)
+        return reply(self.calculus, x, rivals, start)
 
-    def slopes(self, x: Array, at: Response) -> Array:
-        if self.anticipation == "equilibrium":
-            return own_slopes(self.game, x, at)
-        return super().slopes(x, at)
+    def slopes(self, x: Array, at: Response) -> tuple[Array, Array | None]:
+        if self.anticipation != "equilibrium":
+            return super().slopes(x, at)
+        found = own_slopes(self.calculus, x, at)
+        return found.payoffs, found.moves
 
 
 @dataclass(frozen=True)
@@ -79,33 +81,20 @@ class Newton(Backend):
         trace(game)  # raises a GameError if a formula does not differentiate
         return []
 
-    def solve_batch(self, whole: Game, run: Run, start: Array, settled: Response) -> Points:
-        return find_stack(
-            whole,
+    def solve(self, game: Game, run: Run) -> Point:
+        calculus = trace(game)
+        return only(self.solve_batch(calculus, run, begin(calculus, run)), calculus, self.name)
+
+    def solve_batch(
+        self, whole: Calculus, run: Run, start: Array, settled: Response | None = None
+    ) -> Points:
+        return find(
+            _CoreFollowers(whole, run.anticipation),
             run,
             start,
-            settled,
-            tolerance=self.leader_tolerance,
-            max_sweeps=self.max_sweeps,
-            points=self.points,
-        )
-
-    def solve(self, game: Game, run: Run) -> Point:
-        followers = _CoreFollowers(game, run.anticipation)
-        found = find(
-            followers,
-            run,
             tolerance=self.leader_tolerance,
             max_sweeps=self.max_sweeps,
             points=self.points,
             survey=False,
-        )
-        at = found.at[0]
-        return Point(
-            found.x,
-            at.y,
-            found.status,
-            trace(game).named(at.lam, at.mu),
-            {"newton_steps": found.newton_steps, "sweeps": found.sweeps},
-            found.detail,
+            settled=settled,
         )

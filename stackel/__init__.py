@@ -19,7 +19,7 @@ if _pyproject.is_file() and b'name = "stackel"' in _pyproject.read_bytes().split
 from stackel import deprecated as _deprecated
 from stackel.backend import Backend
 from stackel.certificate.certificate import Certificate
-from stackel.certificate.certify import certify
+from stackel.certificate.certify import certify, certify_points
 from stackel.errors import (
     GameError,
     InfeasibleError,
@@ -66,6 +66,7 @@ __all__ = [
     "Status",
     "backends",
     "certify",
+    "certify_points",
     "compare",
     "solve",
     "solve_many",

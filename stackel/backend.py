@@ -14,11 +14,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from stackel.calculus.calculus import Calculus
 from stackel.errors import OptionError, Refusal, StackelError, unknown
 from stackel.followers.response import Response
 from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.plugins import Register, missing_packages
 from stackel.run import Point, Points, Run
+from stackel.types import Array
 
 BUILT_IN: Mapping[str, str] = {
     "closed-form": "stackel.solvers.closed_form:ClosedForm",
@@ -78,15 +81,15 @@ class Backend(ABC):
         """
 
     def solve_batch(
-        self, whole: Game, run: Run, start: np.ndarray, settled: Response
+        self, whole: Calculus, run: Run, start: Array, settled: Response | None = None
     ) -> Points | None:
-        """Points of many games of one shape at once; None (as here): solve them one by one.
+        """Points of many markets of one shape at once; None (as here): solve them one by one.
 
         Args:
-            whole: the games as a stack, see :mod:`stackel.stack`.
+            whole: the markets as one, see :mod:`stackel.calculus.batch`.
             run: as for :meth:`solve`, its start apart.
             start: leader actions to start from (B, d, J).
-            settled: the followers' answers there.
+            settled: the followers' answers there, if they are known.
         """
         return None
 
@@ -175,6 +178,29 @@ def refuse(backend: Backend, game: Game, why: list[str]) -> Refusal:
             except StackelError:
                 continue
     return Refusal(backend.name, str(game), why, others)
+
+
+def begin(calculus: Calculus, run: Run) -> Array:
+    """Where a run starts, as a batch of one (1, d, J): its start, or the middle of the bounds."""
+    return (middle(*calculus.leader_bounds) if run.start is None else np.array(run.start))[None]
+
+
+def only(found: Points, calculus: Calculus, backend: str) -> Point:
+    """The point of a batch of one market.
+
+    Raises:
+        Refusal: the backend turned out not to apply.
+    """
+    if any(found.refused):
+        raise Refusal(backend, calculus.title, found.refused)
+    return Point(
+        found.x[0],
+        found.y[0],
+        found.status[0],
+        calculus.named(found.lam[0], found.mu[0]),
+        {name: value[0].item() for name, value in found.stats.items()},
+        found.detail[0],
+    )
 
 
 def check_range(name: str, value: Any, expected: str, good: bool) -> None:

@@ -124,20 +124,33 @@ class Run:
 
 @dataclass
 class Points:
-    """What a backend hands back for a stack of B games.
+    """What a backend hands back for a batch of B markets.
 
     Attributes:
         x: leader actions (B, d, J).
         y: follower actions (B, I, n).
         lam, mu: multipliers of own limits (B, I, m) and shared ones (B, k).
-        solved: where the method's own stopping test is met and nothing speaks against the point
-            (B,); the other games are solved alone.
-        stats: counts worth reporting, by name, one for each game (B,).
+        residual, settled: how far the followers are from their answer, a length in the units of
+            y, and whether that is negligible (B,).
+        status, detail: why the method stopped, and anything to add in words, of each.
+        stats: counts worth reporting, by name, one for each market (B,).
+        refused: why the method turned out not to apply, of each; an empty text where it does.
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    lam: np.ndarray
-    mu: np.ndarray
-    solved: np.ndarray
-    stats: dict[str, np.ndarray] = field(default_factory=dict)
+    x: Array
+    y: Array
+    lam: Array
+    mu: Array
+    residual: Array
+    settled: Array
+    status: list[Status]
+    detail: list[str]
+    stats: dict[str, Array] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def solved(self) -> Array:
+        """Where the method's own stopping test is met and nothing speaks against the point (B,)."""
+        met = np.array([s is Status.CONVERGED for s in self.status], dtype=bool)
+        fits = np.array([not why for why in self.refused], dtype=bool) if self.refused else True
+        return met & self.settled & fits

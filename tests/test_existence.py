@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import LinearCournot
+from stackel.calculus import trace
 from stackel.followers import existence
 from stackel.followers.existence import bound_radius, diagnose
 from stackel.formulations.vehicular_twins import VehicularTwins
@@ -53,9 +54,9 @@ def test_beside_the_boundary_the_diagnosis_is_right(dense: bool, seed: int, foll
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(existence, "DENSE_UP_TO", 400 if dense else 0)
         patch.setattr(existence, "STEPS", 20_000)
-        assert diagnose(_market(ties, 1 - 1e-6)) is None
-        assert "grows for ever" in (diagnose(_market(ties, 1 + 1e-6)) or "")
-        assert "1 within rounding" in (diagnose(_market(ties, 1.0)) or "")
+        assert diagnose(trace(_market(ties, 1 - 1e-6))) is None
+        assert "grows for ever" in (diagnose(trace(_market(ties, 1 + 1e-6))) or "")
+        assert "1 within rounding" in (diagnose(trace(_market(ties, 1.0))) or "")
 
 
 @pytest.mark.parametrize("nudge", [-3, -1, 0, 1, 3])
@@ -75,12 +76,12 @@ def test_a_component_that_contracts_saves_nobody() -> None:
     ties[:8, :8], ties[8:, 8:] = 5.0, 5.0
     np.fill_diagonal(ties, 0.0)
     game = VehicularTwins([30.0] * 30, 30.0, ties, [0.3, 0.1], payment_scale=15)
-    assert "radius of the best-reply map 1.75" in (diagnose(game) or "")
+    assert "radius of the best-reply map 1.75" in (diagnose(trace(game)) or "")
 
 
 def test_substitutes_prove_nothing() -> None:
     """Best replies of the opposite sign (Cournot) may swing ever wider and still have a rest."""
-    assert diagnose(LinearCournot(1, 40)) is None
+    assert diagnose(trace(LinearCournot(1, 40))) is None
 
 
 def test_batches_know_the_boundary_too() -> None:

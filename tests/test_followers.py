@@ -111,7 +111,7 @@ def test_sensitivities_are_derivatives(delay: bool) -> None:
     for k, d in enumerate(directions):
         ahead, behind = (response.settle(game, x + s * h * d).y for s in (1, -1))
         np.testing.assert_allclose(exact[k], (ahead - behind) / (2 * h), atol=1e-7)
-    slopes = own_slopes(game, x, at)
+    slopes = own_slopes(trace(game), x[None], at.reshape((1,))).payoffs[0]
 
     def value(z: np.ndarray) -> np.ndarray:
         return trace(game).leader_values(z, response.settle(game, z).y)[0]

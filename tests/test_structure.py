@@ -103,9 +103,9 @@ def test_spectral_radius_at_scale_is_the_dense_one(monkeypatch: pytest.MonkeyPat
     game = on_graph(nx.les_miserables_graph(), influence=0.7)
     x = middle(*game.leader_bounds)
     y = response.settle(game, x).y
-    dense = existence.uniqueness(game, x, y)
+    dense = existence.uniqueness(trace(game), x[None], y[None])[0]
     monkeypatch.setattr(existence, "DENSE_UP_TO", 10)
-    free = existence.uniqueness(game, x, y)
+    free = existence.uniqueness(trace(game), x[None], y[None])[0]
     assert dense.spectral_radius == pytest.approx(0.7, rel=1e-6)
     assert free.spectral_radius == pytest.approx(0.7, rel=1e-4)
     assert free.smallest_eigenvalue == pytest.approx(dense.smallest_eigenvalue, rel=1e-3)
@@ -119,7 +119,7 @@ def test_existence_on_graphs(
     """The diagnosis at scale is the dense one's."""
     monkeypatch.setattr(existence, "DENSE_UP_TO", scale)
     game = on_graph(nx.karate_club_graph(), influence=influence)
-    problem = existence.diagnose(game)
+    problem = existence.diagnose(trace(game))
     assert (problem is None) is exists
     if exists:
         assert stackel.solve(game, "newton").is_equilibrium
@@ -128,12 +128,12 @@ def test_existence_on_graphs(
 
 
 def test_no_false_alarms() -> None:
-    assert existence.diagnose(LinearCournot(2, 30)) is None  # substitutes, radius 14.5
-    assert existence.diagnose(LogPricing([3.0], [0.5])) is None
+    assert existence.diagnose(trace(LinearCournot(2, 30))) is None  # substitutes, radius 14.5
+    assert existence.diagnose(trace(LogPricing([3.0], [0.5]))) is None
     for seed in range(5):
-        assert existence.diagnose(draw(seed, 6, 3)) is None
+        assert existence.diagnose(trace(draw(seed, 6, 3))) is None
     capped = VehicularTwins([30.0] * 20, 30, 5, [0.3, 0.1], bandwidth_cap=1.0)
-    assert existence.diagnose(capped) is None
+    assert existence.diagnose(trace(capped)) is None
 
 
 def test_split_counts_broadcast_terms_as_often_as_they_stand() -> None:

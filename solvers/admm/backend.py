@@ -26,8 +26,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, check_range
-from stackel.calculus.calculus import trace
+from stackel.backend import Backend, begin, check_range, only
+from stackel.calculus.calculus import Calculus, trace
 from stackel.followers.response import Response
 from stackel.followers.starts import first_guess, inside
 from stackel.followers.systems import shared_gradients
@@ -68,18 +68,20 @@ class _State:
 class _Inner:
     """The inner loop at leader actions x (B, d, J); rivals given: every follower on its own."""
 
-    def __init__(self, game: Game, x: Array, rivals: Array | None, argmax_steps: int) -> None:
-        self.game, self.x, self.rivals = game, x, rivals
+    def __init__(
+        self, calculus: Calculus, x: Array, rivals: Array | None, argmax_steps: int
+    ) -> None:
+        self.calculus, self.x, self.rivals = calculus, x, rivals
         self.argmax_steps = argmax_steps
-        self.box = Box(*game.follower_bounds, *trace(game).open_bounds)
+        self.box = Box(*calculus.follower_bounds, *calculus.open_bounds)
 
     def at(self, batch: Array) -> _Inner:
         rivals = None if self.rivals is None else self.rivals[batch]
-        return _Inner(self.game, self.x[batch], rivals, self.argmax_steps)
+        return _Inner(self.calculus, self.x[batch], rivals, self.argmax_steps)
 
     def residuals(self, s: _State) -> tuple[Array, Array]:
         """Primal and dual residual of each batch element, lengths in the units of y."""
-        calculus, r = trace(self.game), s.y if self.rivals is None else self.rivals
+        calculus, r = self.calculus, s.y if self.rivals is None else self.rivals
         F, c, G = calculus.system(s.y, r, self.x, s.lam, s.mu)
         H, C = calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
         h = own_diagonal(H)
@@ -95,8 +97,7 @@ class _Inner:
 
     def iterate(self, s: _State) -> _State:
         """One pass: everybody's argmax (16), then the multipliers (17)."""
-        calculus = trace(self.game)
-        r = s.y if self.rivals is None else self.rivals
+        calculus, r = self.calculus, s.y if self.rivals is None else self.rivals
         one = Augmented(calculus, self.x, s.y, r, s.lam, s.mu, s.kappa, s.tau, self.box)
         y = one.argmin(self.argmax_steps)
         r = y if self.rivals is None else self.rivals
@@ -115,8 +116,8 @@ class _Inner:
 class AdmmFollowers(Followers):
     """The inner loop as an oracle for the leaders' search."""
 
-    def __init__(self, game: Game, run: Run, options: ADMM) -> None:
-        super().__init__(game, run.anticipation)
+    def __init__(self, calculus: Calculus, run: Run, options: ADMM) -> None:
+        super().__init__(calculus, run.anticipation)
         self.run, self.options = run, options
         self.inner_iterations = 0
 
@@ -137,16 +138,16 @@ class AdmmFollowers(Followers):
     def _loop(
         self, x: Array, rivals: Array | None, start: Response | None, record: bool
     ) -> Response:
-        game, options = self.game, self.options
-        B, shape = len(x), game.follower_shape
-        inner = _Inner(game, x, rivals, options.argmax_steps)
-        lam, mu = trace(game).zeros((B,))
-        y = first_guess(game)
+        calculus, options = self.calculus, self.options
+        B, shape = len(x), calculus.follower_shape
+        inner = _Inner(calculus, x, rivals, options.argmax_steps)
+        lam, mu = calculus.zeros((B,))
+        y = calculus.first_guess
         if start is not None:
             y, lam, mu = (
                 np.broadcast_to(v, (B, *v.shape[1:])) for v in (start.y, start.lam, start.mu)
             )
-        y = np.array(np.broadcast_to(inside(game, y), (B, *shape)))
+        y = np.array(np.broadcast_to(inside(calculus, y), (B, *shape)))
         kappa, moved = np.full(B, options.penalty), np.zeros_like(y)
         s = _State(y, np.array(lam), np.array(mu), kappa, np.zeros(B), moved)
         primal, dual = np.full(B, np.inf), np.full(B, np.inf)
@@ -241,24 +242,21 @@ class ADMM(Backend):
         return []
 
     def solve(self, game: Game, run: Run) -> Point:
-        followers = AdmmFollowers(game, run, self)
+        calculus = trace(game)
+        followers = AdmmFollowers(calculus, run, self)
         found = find(
             followers,
             run,
+            begin(calculus, run),
             tolerance=self.leader_tolerance,
             max_sweeps=self.max_sweeps,
             points=self.points,
             survey=True,
         )
-        at = found.at[0]
-        run.keep(found.x, at.y)
-        final = followers.trace(found.x)[0]
-        stats = {
-            "inner_iterations": followers.inner_iterations,
-            "newton_steps": found.newton_steps,
-            "sweeps": found.sweeps,
-        }
-        best = final if final.residual <= at.residual else at
-        return Point(
-            found.x, best.y, found.status, trace(game).named(best.lam, best.mu), stats, found.detail
-        )
+        point = only(found, calculus, self.name)
+        run.keep(point.x, point.y)
+        final = followers.trace(point.x)[0]
+        if final.residual <= found.residual[0]:
+            point.y, point.multipliers = final.y, calculus.named(final.lam, final.mu)
+        point.stats["inner_iterations"] = followers.inner_iterations
+        return point

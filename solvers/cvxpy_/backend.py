@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, check_range
+from stackel.backend import Backend, begin, check_range, only
 from stackel.calculus.calculus import trace
 from stackel.calculus.structure import degree
 from stackel.errors import OptionError, unknown
@@ -58,7 +58,7 @@ class CvxpyFollowers(Followers):
     """Best replies in turn, as an oracle for the leaders' search."""
 
     def __init__(self, game: Game, run: Run, options: CVXPY) -> None:
-        super().__init__(game, run.anticipation)
+        super().__init__(trace(game), run.anticipation)
         self.run, self.options = run, options
         recovered, _ = options.recover(game)
         settings = dict(options.solver_options or {})
@@ -72,8 +72,9 @@ class CvxpyFollowers(Followers):
             self.tolerance = max(options.inner_tolerance, FORMULA_ACCURACY)
             self.difference = 3e-3
         self.expands = recovered is not None
-        formulas = (trace(game).formulas.follower_payoff, *trace(game).formulas.own_limits.values())
-        self.coupled = any(degree(e, trace(game).formulas.R) > 0 for e in formulas)
+        formulas = self.calculus.formulas
+        own = (formulas.follower_payoff, *formulas.own_limits.values())
+        self.coupled = any(degree(e, formulas.R) > 0 for e in own)
         self.inner_iterations = 0
 
     def settle(self, x: Array, start: Response | None) -> Response:
@@ -87,18 +88,18 @@ class CvxpyFollowers(Followers):
         return Response(found.y, found.lam, found.mu, residual, good)
 
     def _loop(self, x: Array, rivals: Array | None, start: Response | None) -> Response:
-        game, B = self.game, len(x)
-        shape = game.follower_shape
-        low, high = game.follower_bounds
-        lam, mu = (np.array(v) for v in trace(game).zeros((B,)))
-        y = first_guess(game)
+        calculus, B = self.calculus, len(x)
+        shape = calculus.follower_shape
+        low, high = calculus.follower_bounds
+        lam, mu = (np.array(v) for v in calculus.zeros((B,)))
+        y = calculus.first_guess
         cold = np.full(B, start is None)
         if start is not None:
             y = start.y
             lam, mu = (
                 np.array(np.broadcast_to(v, (B, *v.shape[1:]))) for v in (start.lam, start.mu)
             )
-        y = np.array(np.broadcast_to(inside(game, y), (B, *shape)))
+        y = np.array(np.broadcast_to(inside(calculus, y), (B, *shape)))
         r = np.array(y if rivals is None else np.broadcast_to(rivals, y.shape))
         mixer = Mixer(B, y[0].size, self.options.acceleration)
         residual, cones = np.full(B, np.inf), np.zeros(B, dtype=int)
@@ -243,27 +244,22 @@ class CVXPY(Backend):
         found = find(
             followers,
             run,
+            begin(followers.calculus, run),
             tolerance=self.leader_tolerance if exact else max(self.leader_tolerance, 1e-5),
             max_sweeps=self.max_sweeps,
             points=self.points,
             survey=True,
         )
-        at, tally = found.at[0], followers.oracle.tally
-        status, detail = found.status, found.detail
-        if not at.converged:
-            status = Status.FAILED
-            detail = f"the followers were not settled at the last leader actions: {tally.failure}"
-        return Point(
-            found.x,
-            at.y,
-            status,
-            trace(game).named(at.lam, at.mu),
-            _stats(followers, found),
-            detail,
-        )
+        point = only(found, followers.calculus, self.name)
+        if not found.settled.all():
+            failure = followers.oracle.tally.failure
+            point.status = Status.FAILED
+            point.detail = f"the followers were not settled at the last leader actions: {failure}"
+        point.stats |= _stats(followers)
+        return point
 
 
-def _stats(followers: CvxpyFollowers, found: Any) -> dict[str, Any]:
+def _stats(followers: CvxpyFollowers) -> dict[str, Any]:
     import cvxpy as cp
 
     tally = followers.oracle.tally
@@ -274,8 +270,6 @@ def _stats(followers: CvxpyFollowers, found: Any) -> dict[str, Any]:
         "solver_seconds": tally.solver_seconds,
         "failed_solves": tally.failures,
         "inner_iterations": followers.inner_iterations,
-        "newton_steps": found.newton_steps,
-        "sweeps": found.sweeps,
         "cvxpy": cp.__version__,
     }
 

@@ -1,35 +1,44 @@
-"""Measuring a point, whoever found it."""
+"""Measuring points, whoever found them: many at once, a single one as a batch of one."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from stackel.calculus.calculus import trace
+from stackel.calculus.calculus import Calculus, trace
 from stackel.certificate import measures
 from stackel.certificate.certificate import NO_BOUNDS, NOT_PROVED, TOLERANCE, Certificate, Verdict
-from stackel.followers import response
 from stackel.followers.complementarity import FAR
 from stackel.followers.existence import uniqueness
-from stackel.followers.response import Response
-from stackel.followers.starts import first_guess
+from stackel.followers.response import Response, reply, settle
+from stackel.followers.starts import usual_size
 from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation, Trials, check_anticipation
-from stackel.leaders.ascents import search_many
-from stackel.leaders.deviations import Deviation, search_lines
+from stackel.leaders.ascents import search_jointly
+from stackel.leaders.deviations import Deviation, Search, search_lines
 from stackel.types import Array
 
 POINTS = 129
 """Trial decisions on each leader's first grid."""
 
-
 ROUNDING = 1e-9
 """Payoffs below this share of what they are elsewhere are measured against that share."""
+
+ELSEWHERE = 1e-3
+"""Relative distance from which on followers are said to settle elsewhere than at the point."""
+
+NUMBERS = 3_000
+"""Points whose leaders' trial actions are answered together, times followers' decisions, times the
+square of how many leaders there are: how the memory for them grows."""
 
 
 def certify(
     game: Game,
-    x: Array,
-    y: Array,
+    x: Any,
+    y: Any,
     *,
     anticipation: Anticipation = "equilibrium",
     tolerance: float = TOLERANCE,
@@ -39,152 +48,236 @@ def certify(
 
     Args:
         game: the market.
-        x: leader actions (d, J).
-        y: follower actions (I, n).
-        anticipation: what a deviating leader foresees; see :data:`stackel.response.Anticipation`.
+        x: leader actions (d, J), in the unit of ``game.leader_action``.
+        y: follower actions (I, n), in the unit of ``game.follower_action``.
+        anticipation: what a deviating leader foresees: ``"equilibrium"``, the followers' new
+            equilibrium; ``"own_response"``, each one's own reply; ``"none"``, nothing.
         tolerance: gaps and violations up to this share of their scale count as none.
         points: size of the first grid over each leader's decision.
+
+    Returns:
+        gaps in units of payoff, violations in the limits' own units, and a verdict.
+
+    Raises:
+        GameError: a formula does not differentiate.
+        OptionError: no such anticipation.
+        ValueError: actions of another shape.
     """
-    check_anticipation(anticipation)
     x = np.asarray(x, dtype=float).reshape(game.leader_shape)
     y = np.asarray(y, dtype=float).reshape(game.follower_shape)
-    notes: list[str] = []
-    now_f = trace(game).follower_payoffs(y, y, x)
-    follower, exact = _follower_side(game, x, y, now_f, notes)
-    settled = response.settle(game, x, _as_response(game, y, follower["lam"]))
-    leader, search = _leader_side(game, x, y, settled, anticipation, points, notes)
-    broken, relative = measures.violations(game, x, y)
-    violations, violation = {k: float(v) for k, v in broken.items()}, float(relative)
-    far = float(np.abs(y).max())
-    astray = not settled.converged or search["unsettled"] > 0
-    if astray and far > FAR * (1.0 + np.abs(first_guess(game)).max()):
-        # Payoffs out there are no scale to measure gaps by, and a leader that drives its followers
-        # there stops where numbers end, beside moves at which nobody settles any more.
-        violations[f"{trace(game).follower_name} (running away)"] = violation = far
-        notes.append("the followers' actions run away: here or beside, they do not settle")
-    now_l = trace(game).leader_values(x, y)[0]
+    options: Any = {"anticipation": anticipation, "tolerance": tolerance, "points": points}
+    return certify_points(game, x[None], y[None], **options)[0]
 
-    typical_l, typical_f = (ROUNDING * t.ravel() for t in measures.typical(game, x, y))
-    scale_f = float(measures.scale(now_f, now_f + follower["gaps"], typical_f))
-    scale_l = float(measures.scale(now_l, leader["reached"], typical_l))
-    worst = [
-        (leader["gaps"].max() / scale_l, "leader", int(leader["gaps"].argmax())),
-        (follower["gaps"].max() / scale_f, "follower", int(follower["gaps"].argmax())),
-    ]
-    deviation = None
-    gap, player, index = max(worst)
-    if not gap <= tolerance:
-        side = leader if player == "leader" else follower
-        action = side["action"][:, index] if player == "leader" else side["action"][index]
-        base = now_l if player == "leader" else now_f
-        deviation = Deviation(
-            "leader" if player == "leader" else "follower",
-            index,
-            action,
-            float(base[index]),
-            float(side["gaps"][index]),
+
+def certify_points(
+    game: Game | Calculus,
+    x: Any,
+    y: Any,
+    *,
+    anticipation: Anticipation = "equilibrium",
+    tolerance: float = TOLERANCE,
+    points: int = POINTS,
+) -> list[Certificate]:
+    """Measure many points of one market: each certificate is what :func:`certify` says of its
+    point alone, to the bit.
+
+    Args:
+        game: the market; or a batch of as many markets as there are points.
+        x: leader actions (B, d, J).
+        y: follower actions (B, I, n).
+        anticipation, tolerance, points: as in :func:`certify`.
+
+    Returns:
+        one certificate for each point.
+
+    Raises:
+        GameError, OptionError, ValueError: as :func:`certify`.
+    """
+    check_anticipation(anticipation)
+    calculus = trace(game)
+    x = np.asarray(x, dtype=float).reshape(-1, *calculus.leader_shape)
+    y = np.asarray(y, dtype=float).reshape(len(x), *calculus.follower_shape)
+    at_once = max(1, NUMBERS // (calculus.n_leaders**2 * math.prod(calculus.follower_shape)))
+    out: list[Certificate] = []
+    for start in range(0, len(x), at_once):
+        some = np.arange(start, min(start + at_once, len(x)))
+        with np.errstate(all="ignore"):
+            one = _Measured(calculus.at(some), x[some], y[some], anticipation, points)
+            out += one.certificates(tolerance)
+    return out
+
+
+@dataclass
+class _Side:
+    """What the followers could gain, of B points.
+
+    Attributes:
+        best: their best replies.
+        gaps: what each gains by its own (B, I).
+        action: that reply (B, I, n).
+        exact: whether it is surely the best (B,).
+        notes: caveats in words, of each point.
+    """
+
+    best: Response
+    gaps: Array
+    action: Array
+    exact: Array
+    notes: list[list[str]]
+
+
+class _Measured:
+    """Everything that is measured of B points, for their certificates."""
+
+    def __init__(
+        self, calculus: Calculus, x: Array, y: Array, anticipation: Anticipation, points: int
+    ) -> None:
+        self.calculus, self.x, self.y, self.anticipation = calculus, x, y, anticipation
+        self.now_f = calculus.follower_payoffs(y, y, x)
+        self.now_l = calculus.leader_values(x, y)[0]
+        self.followers = self._follower_side()
+        lam = self.followers.best.lam[..., : calculus.m]
+        self.settled = settle(calculus, x, self._as_response(lam))
+        self.search, self.base = self._leader_side(points)
+        self.leader_gaps = np.maximum(self.search.payoff - self.base, 0.0)
+        self.violations, self.violation = measures.violations(calculus, x, y)
+        typical_l, typical_f = (ROUNDING * t for t in measures.typical(calculus, x, y))
+        reached = np.maximum(self.search.payoff, self.base)
+        gained = self.now_f + self.followers.gaps
+        self.scale_f = measures.scale(self.now_f, gained, typical_f)
+        self.scale_l = measures.scale(self.now_l, reached, typical_l)
+        where = np.where(self.settled.converged[:, None, None], self.settled.y, y)
+        self.uniqueness = uniqueness(calculus, x, where)
+
+    def _as_response(self, lam: Array) -> Response:
+        B = len(self.y)
+        _, mu = self.calculus.zeros((B,))
+        return Response(self.y, lam, mu, np.full(B, np.inf), np.zeros(B, dtype=bool))
+
+    def _follower_side(self) -> _Side:
+        """Each follower's best move alone, and whether it is surely the best."""
+        calculus, x, y, now = self.calculus, self.x, self.y, self.now_f
+        own, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))[1:]
+        met = np.broadcast_to(shared[:, None], (*y.shape[:-1], calculus.k))
+        near = np.concatenate([own, met], -1)
+        hint = np.where(np.abs(near) < 1e-6, 1e-6, 0.0)  # which limits seem to bind
+        best = reply(calculus, x, y, self._as_response(hint))
+        proved, modulus = calculus.prove_concave(y, x)
+        exact = proved & (not calculus.k or calculus.concavity.affine_shared)
+        slack = np.where(exact[:, None], measures.slack(calculus, x, y, best, modulus), 0.0)
+        solved = best.converged
+        reached = calculus.follower_payoffs(best.y, y, x)
+        reached, action = np.where(solved, reached, now), best.y
+        exact = exact & solved.all(-1)
+        if not exact.all():
+            tried, better = measures.sampled(calculus, x, y, action, reached)
+            action = np.where(exact[:, None, None], action, tried)
+            reached = np.where(exact[:, None], reached, better)
+        notes: list[list[str]] = []
+        for k in range(len(x)):
+            notes.append([NOT_PROVED] * (not exact[k]))
+            missing = np.flatnonzero(~solved[k])
+            if len(missing):
+                what = f"best replies of {len(missing)} followers not solved"
+                notes[k].insert(0, f"{what}, e.g. of {missing[0]}")
+        gaps = np.maximum(reached - now, 0.0) + slack
+        return _Side(best, np.where(np.isfinite(now), gaps, np.inf), action, exact, notes)
+
+    def _leader_side(self, points: int) -> tuple[Search, Array]:
+        """Each leader's best moves alone, and what it has where the followers settle (B, J)."""
+        calculus, x, settled = self.calculus, self.x, self.settled
+        at = settled.map(lambda array, core: np.array(array))
+        lost = np.flatnonzero(~settled.converged)
+        at.put(lost, self._as_response(calculus.zeros((len(x),))[0])[lost])
+        base = calculus.leader_values(x, at.y)[0]
+        if calculus.leader_shape[0] == 1:
+            oracle = Trials(calculus, x, at, self.anticipation)
+            return search_lines(calculus, x, oracle, points=points), base
+        points = max(points // 4, 17)
+        return search_jointly(calculus, x, at, self.anticipation, points=points), base
+
+    def certificates(self, tolerance: float) -> list[Certificate]:
+        return [self._certificate(k, tolerance) for k in range(len(self.x))]
+
+    def _certificate(self, k: int, tolerance: float) -> Certificate:
+        search, gaps_l, gaps_f = self.search, self.leader_gaps[k], self.followers.gaps[k]
+        scale_l, scale_f = float(self.scale_l[k]), float(self.scale_f[k])
+        violations = {name: float(value[k]) for name, value in self.violations.items()}
+        violation, unsettled = float(self.violation[k]), int(search.unsettled[k])
+        notes = [*self.followers.notes[k], *self._notes(k)]
+        far = float(np.abs(self.y[k]).max())
+        astray = unsettled > 0 or not self.settled.converged[k]
+        usual = np.broadcast_to(usual_size(self.calculus), len(self.x))[k]
+        if astray and far > FAR * (1.0 + usual):
+            # Payoffs out there are no scale to measure gaps by, and a leader that drives its
+            # followers there stops where numbers end, beside moves at which nobody settles.
+            violations[f"{self.calculus.follower_name} (running away)"] = violation = far
+            notes.append("the followers' actions run away: here or beside, they do not settle")
+        deviation = self._deviation(k, gaps_l / scale_l, gaps_f / scale_f, tolerance)
+        one = self.calculus.leader_shape[0] == 1
+        everywhere = one and self._bounded(k) and unsettled == 0
+        verdict: Verdict = "certified" if everywhere else "local"
+        if deviation is not None or not violation <= tolerance:
+            verdict = "refuted"
+        losers = losing(self.now_l[k], self.now_f[k], scale_l, scale_f, tolerance)
+        return Certificate(
+            verdict=verdict,
+            follower_gaps=gaps_f.copy(),
+            leader_gaps=gaps_l.copy(),
+            follower_scale=scale_f,
+            leader_scale=scale_l,
+            tolerance=tolerance,
+            exact_replies=bool(self.followers.exact[k]),
+            global_search=everywhere,
+            resolution=search.resolution[k].copy(),
+            trials=int(search.tried[k]),
+            unsettled=unsettled,
+            violations=violations,
+            violation=violation,
+            individually_rational=not losers,
+            losers=losers,
+            uniqueness=self.uniqueness[k],
+            anticipation=self.anticipation,
+            deviation=deviation,
+            notes=tuple(notes),
         )
-    if deviation is not None or not violation <= tolerance:
-        verdict: Verdict = "refuted"
-    else:
-        verdict = "certified" if search["global"] else "local"
-    losers = losing(now_l, now_f, scale_l, scale_f, tolerance)
-    return Certificate(
-        verdict=verdict,
-        follower_gaps=follower["gaps"],
-        leader_gaps=leader["gaps"],
-        follower_scale=scale_f,
-        leader_scale=scale_l,
-        tolerance=tolerance,
-        exact_replies=exact,
-        global_search=search["global"],
-        resolution=search["resolution"],
-        trials=search["trials"],
-        unsettled=search["unsettled"],
-        violations=violations,
-        violation=violation,
-        individually_rational=not losers,
-        losers=losers,
-        uniqueness=uniqueness(game, x, settled.y if settled.converged else y),
-        anticipation=anticipation,
-        deviation=deviation,
-        notes=tuple(notes),
-    )
 
+    def _bounded(self, k: int) -> bool:
+        bounds = (np.broadcast_to(b, self.x.shape)[k] for b in self.calculus.leader_bounds)
+        return all(np.isfinite(b).all() for b in bounds)
 
-def _as_response(game: Game, y: Array, lam: Array | None = None) -> Response:
-    none, mu = trace(game).zeros(())
-    lam = none if lam is None else lam
-    return Response(y, lam, mu, np.array(np.inf), np.array(False))
+    def _notes(self, k: int) -> list[str]:
+        """Caveats about the leaders."""
+        notes, settled, search = [], self.settled, self.search
+        apart = np.abs(settled.y[k] - self.y[k]).max() / (1 + np.abs(self.y[k]).max())
+        if not settled.converged[k]:
+            notes.append("the followers could not be settled at the point's own leader actions")
+        elif apart > ELSEWHERE:
+            notes.append(f"the followers settle elsewhere than at the point (relative {apart:.2g})")
+        if search.unsettled[k]:
+            count = f"{search.unsettled[k]} of {search.tried[k]}"
+            notes.append(f"{count} leader deviations could not be settled")
+        if not self._bounded(k):
+            notes.append(NO_BOUNDS)
+        if self.calculus.leader_shape[0] > 1:
+            notes.append("leaders have several decisions each: their gap is a multi-start estimate")
+        return notes
 
-
-def _follower_side(
-    game: Game, x: Array, y: Array, now: Array, notes: list[str]
-) -> tuple[dict[str, Array], bool]:
-    """Each follower's best move alone, and whether it is surely the best."""
-    lam, mu = trace(game).zeros(())
-    own, shared = trace(game).system(y, y, x, lam, mu)[1:]
-    near = np.concatenate([own, np.broadcast_to(shared, (len(y), len(shared)))], -1)
-    hint = np.where(np.abs(near) < 1e-6, 1e-6, 0.0)  # which limits seem to bind
-    best = response.reply(game, x, y, _as_response(game, y, hint))
-    reached = trace(game).follower_payoffs(best.y, y, x)
-    proved, modulus = trace(game).prove_concave(y, x)
-    exact = bool(proved) and (not trace(game).k or trace(game).concavity.affine_shared)
-    slack = measures.slack(game, x, y, best, modulus) if exact else np.zeros(len(now))
-    action = best.y
-    if not best.converged.all():
-        missing = np.flatnonzero(~best.converged)
-        notes.append(f"best replies of {len(missing)} followers not solved, e.g. of {missing[0]}")
-        reached, exact = np.where(best.converged, reached, now), False
-    if not exact:
-        action, reached = measures.sampled(game, x, y, action, reached)
-        notes.append(NOT_PROVED)
-    gaps = np.maximum(reached - now, 0.0) + slack
-    gaps = np.where(np.isfinite(now), gaps, np.inf)
-    return {"gaps": gaps, "action": action, "lam": best.lam[:, : trace(game).m]}, exact
-
-
-def _leader_side(
-    game: Game,
-    x: Array,
-    y: Array,
-    settled: Response,
-    anticipation: Anticipation,
-    points: int,
-    notes: list[str],
-) -> tuple[dict[str, Array], dict]:
-    """Each leader's best move alone."""
-    at = settled if settled.converged else _as_response(game, y)
-    if not settled.converged:
-        notes.append("the followers could not be settled at the point's own leader actions")
-    apart = float(np.abs(settled.y - y).max() / (1 + np.abs(y).max()))
-    if settled.converged and apart > 1e-3:
-        notes.append(f"the followers settle elsewhere than at the point (relative {apart:.2g})")
-
-    oracle = Trials(game, at, anticipation, x)
-    base = trace(game).leader_values(x, at.y)[0]
-    one = game.leader_shape[0] == 1
-    found = (
-        search_lines(game, x, oracle, points=points)
-        if one
-        else search_many(game, x, at, oracle, anticipation, points=max(points // 4, 17))
-    )
-    if found.unsettled:
-        notes.append(f"{found.unsettled} of {found.tried} leader deviations could not be settled")
-    finite = all(np.isfinite(b).all() for b in game.leader_bounds)
-    if not finite:
-        notes.append(NO_BOUNDS)
-    if not one:
-        notes.append("leaders have several decisions each: their gap is a multi-start estimate")
-    gaps = np.maximum(found.payoff - base, 0.0)
-    side = {"gaps": gaps, "action": found.action, "reached": np.maximum(found.payoff, base)}
-    search = {
-        "global": one and finite and found.unsettled == 0,
-        "resolution": found.resolution,
-        "trials": found.tried,
-        "unsettled": found.unsettled,
-    }
-    return side, search
+    def _deviation(
+        self, k: int, leaders: Array, followers: Array, tolerance: float
+    ) -> Deviation | None:
+        """The move of who gains most, as a share of its side's scale, if that is too much."""
+        gap, player, index = max(
+            (leaders.max(), "leader", int(leaders.argmax())),
+            (followers.max(), "follower", int(followers.argmax())),
+        )
+        if gap <= tolerance:
+            return None
+        if player == "leader":
+            move, has, gain = self.search.action[k][:, index], self.now_l, self.leader_gaps
+            return Deviation("leader", index, move, float(has[k, index]), float(gain[k, index]))
+        move, has, gain = self.followers.action[k, index], self.now_f, self.followers.gaps
+        return Deviation("follower", index, move, float(has[k, index]), float(gain[k, index]))
 
 
 def losing(

@@ -18,9 +18,8 @@ import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
 
 from stackel.calculus import matrices
-from stackel.calculus.calculus import trace
-from stackel.followers.starts import first_guess
-from stackel.game.game import Game
+from stackel.calculus.calculus import Calculus
+from stackel.followers.systems import CHUNK
 from stackel.game.grids import middle
 from stackel.types import Array
 
@@ -62,51 +61,58 @@ class Uniqueness:
         )
 
 
-class _Linear:
-    """The field's derivative J at a point, and its own blocks D, as products."""
+class _Products:
+    """The field's derivative J at one point, its own blocks D and M, as products."""
 
-    def __init__(self, game: Game, x: Array, y: Array) -> None:
-        self.calculus, self.x, self.y = trace(game), x[None], y[None]
-        self.shape = y.shape
-        self.lam, self.mu = trace(game).zeros((1,))
-        H, self.C = trace(game).own_blocks(self.y, self.y, self.x, self.lam, self.mu)
-        self.own = H[0]
+    def __init__(self, calculus: Calculus, x: Array, y: Array) -> None:
+        self.calculus, self.x, self.y = calculus, x[None], y[None]
+        self.shape, self.size = y.shape, y.size
+        self.lam, self.mu = calculus.zeros((1,))
+        self.own = calculus.own_blocks(self.y, self.y, self.x, self.lam, self.mu)[0][0]
         self.inverse = matrices.inverses(self.own)
-
-    def times(self, v: Array) -> Array:
-        """J v for one v (p,) or many (r, p)."""
-        direction = v.reshape(-1, 1, *self.shape)
-        out = self.calculus.joint(self.y, self.x, self.lam, self.mu, direction)[0]
-        return out.reshape(v.shape)
-
-    def dense(self) -> Array:
-        return self.times(np.eye(self.y.size)).T
 
     @cached_property
     def matrix(self) -> Array | None:
         """M, up to a size."""
-        return _reply_matrix(self, self.dense()) if self.y.size <= DENSE_UP_TO else None
+        if self.size > DENSE_UP_TO:
+            return None
+        return derivatives(self.calculus, self.x, self.y)[1][0]
+
+    def times(self, v: Array) -> Array:
+        """J v."""
+        direction = v.reshape(1, *self.shape)
+        return self.calculus.joint(self.y, self.x, self.lam, self.mu, direction)[0].ravel()
+
+    def _back(self, v: Array) -> Array:
+        """v J."""
+        v = v.reshape(1, *self.shape)
+        return self.calculus.transposed(self.y, self.x, self.lam, self.mu, v).ravel()
+
+    def symmetric(self, v: Array) -> Array:
+        """(J + J') v / 2."""
+        v = v.ravel()
+        return (self.times(v) + self._back(v)) / 2
 
     def replies(self, v: Array) -> Array:
-        """M v, the best-reply map's derivative."""
-        rest = (self.times(v)).reshape(*self.shape, 1)
+        """M v."""
+        v = v.ravel()
         own = self.own @ v.reshape(*self.shape, 1)
-        return -(self.inverse @ (rest - own)).ravel()
+        return -(self.inverse @ (self.times(v).reshape(own.shape) - own)).ravel()
 
     def replies_transposed(self, v: Array) -> Array:
         """v M."""
+        if self.matrix is not None:
+            return v @ self.matrix
         u = np.swapaxes(self.inverse, -1, -2) @ v.reshape(*self.shape, 1)
-        back = self.calculus.transposed(self.y, self.x, self.lam, self.mu, u[None, ..., 0])
         own = np.swapaxes(self.own, -1, -2) @ u
-        return -(back.reshape(own.shape) - own).ravel()
+        return -(self._back(u).reshape(own.shape) - own).ravel()
 
-    def nonnegative(self) -> bool:
+    def reinforcing(self) -> bool:
         """Whether M has no negative entry; of many followers looked at in random products."""
-        size = self.y.size
-        rng = np.random.default_rng(0)
-        some = ((rng.random(size) < 0.1) * rng.random(size) for _ in range(3))
         if self.matrix is not None:
             return not opposing(self.matrix)
+        rng = np.random.default_rng(0)
+        some = ((rng.random(self.size) < 0.1) * rng.random(self.size) for _ in range(3))
         return not opposing(np.array([self.replies(v) for v in some]))
 
     def wants(self, base: Array) -> Array:
@@ -115,65 +121,70 @@ class _Linear:
         From the field at the point where the formulas are known to be finite: it is affine.
         """
         field = self.calculus.system(self.y, self.y, self.x, self.lam, self.mu)[0]
-        there = field.ravel() + self.times((base - self.y[0]).ravel())
-        return -(self.inverse @ there.reshape(*self.shape, 1))
+        there = field.ravel() + self.times(base - self.y[0])
+        return -(self.inverse @ there.reshape(*self.shape, 1)).ravel()
 
 
-def _largest(matrix: Array | None, linear: _Linear, size: int) -> float:
-    """Spectral radius of the best-reply map."""
-    if not np.isfinite(linear.inverse).all():
-        return float("inf")
-    if matrix is not None:
-        return float(matrices.spectral_radii(matrix))
-    operator = LinearOperator((size, size), matvec=linear.replies, dtype=float)
-    found: Any
+def derivatives(calculus: Calculus, x: Array, y: Array) -> tuple[Array, Array]:
+    """The derivative J of the followers' field and M of their best replies; see the module.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+
+    Returns:
+        each (B, p, p) with p = I n; M is NaN where a follower's own block cannot be inverted.
+    """
+    (I, n), B = calculus.follower_shape, len(x)
+    p = I * n
+    lam, mu = calculus.zeros((B,))
+    own, _ = calculus.own_blocks(y, y, x, lam, mu)
+    units = np.eye(p).reshape(p, 1, I, n)
+    J = np.moveaxis(calculus.joint(y, x, lam, mu, units)[0].reshape(p, B, p), 0, -1)
+    rest = J.reshape(B, I, n, I, n).copy()
+    rest[:, np.arange(I), :, np.arange(I)] = 0.0
+    return J, -(matrices.inverses(own) @ rest.reshape(B, I, n, p)).reshape(B, p, p)
+
+
+def uniqueness(calculus: Calculus, x: Array, y: Array) -> list[Uniqueness]:
+    """Evidence for a unique follower equilibrium at leader actions x, looked at in y.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+    """
+    p, everywhere = y[0].size, calculus.concavity.affine_field
+    found: list[tuple[float, float]] = []
+    most = max(1, CHUNK // (p * p))
+    for start in range(0, len(x), most if p <= DENSE_UP_TO else 1):
+        if p <= DENSE_UP_TO:
+            some = np.arange(start, min(start + most, len(x)))
+            J, M = derivatives(calculus.at(some), x[some], y[some])
+            both = matrices.smallest_eigenvalues(J), matrices.spectral_radii(M)
+            found += [(float(low), float(radius)) for low, radius in zip(*both, strict=True)]
+        else:
+            found.append(_at_scale(_Products(calculus.at([start]), x[start], y[start])))
+    return [Uniqueness(smallest, radius, everywhere) for smallest, radius in found]
+
+
+def _at_scale(products: _Products) -> tuple[float, float]:
+    """The smallest eigenvalue of J's symmetric part, and M's spectral radius, by products."""
+    size = products.size
+    smallest = _extreme(eigsh, products.symmetric, size, which="SA", tol=1e-4).min()
+    if not np.isfinite(products.inverse).all():
+        return float(smallest), np.inf
+    return float(smallest), float(np.abs(_extreme(eigs, products.replies, size, tol=1e-6)).max())
+
+
+def _extreme(
+    method: Callable[..., Any], product: Callable[[Array], Array], size: int, **options: Any
+) -> Array:
+    """An extreme eigenvalue; what there is of it where the iteration does not end."""
+    operator, v = LinearOperator((size, size), matvec=product, dtype=float), np.ones(size)
     try:
-        start = np.ones(size)
-        found = eigs(operator, k=1, v0=start, tol=1e-6, maxiter=300, return_eigenvectors=False)
+        return method(operator, k=1, v0=v, maxiter=300, return_eigenvectors=False, **options)
     except ArpackNoConvergence as failure:
-        found = failure.eigenvalues if len(failure.eigenvalues) else np.array([np.nan])
-    return float(np.abs(found).max())
-
-
-def uniqueness(game: Game, x: Array, y: Array) -> Uniqueness:
-    """Evidence for a unique follower equilibrium at leader actions x, looked at in y."""
-    linear = _Linear(game, x, y)
-    size = y.size
-    if size <= DENSE_UP_TO:
-        J = linear.dense()
-        smallest = float(matrices.smallest_eigenvalues(J))
-        radius = _largest(_reply_matrix(linear, J), linear, size)
-    else:
-        smallest = _smallest(game, linear, size)
-        radius = _largest(None, linear, size)
-    return Uniqueness(smallest, radius, trace(game).concavity.affine_field)
-
-
-def _smallest(game: Game, linear: _Linear, size: int) -> float:
-    transposed = trace(game).transposed
-
-    def symmetric(v: Array) -> Array:
-        back = transposed(linear.y, linear.x, linear.lam, linear.mu, v.reshape(1, *linear.shape))
-        return (linear.times(v.ravel()) + back.ravel()) / 2
-
-    operator = LinearOperator((size, size), matvec=symmetric, dtype=float)
-    found: Any
-    try:
-        start = np.ones(size)
-        found = eigsh(
-            operator, k=1, which="SA", v0=start, tol=1e-4, maxiter=300, return_eigenvectors=False
-        )
-    except ArpackNoConvergence as failure:
-        found = failure.eigenvalues if len(failure.eigenvalues) else np.array([np.nan])
-    return float(found.min())
-
-
-def _reply_matrix(linear: _Linear, J: Array) -> Array:
-    I, n = linear.shape
-    rest = J.reshape(I, n, -1).copy()
-    for i in range(I):
-        rest[i, :, i * n : (i + 1) * n] = 0.0
-    return -(linear.inverse @ rest).reshape(I * n, I * n)
+        return failure.eigenvalues if len(failure.eigenvalues) else np.array([np.nan])
 
 
 STEPS = 200
@@ -237,7 +248,7 @@ def bound_radius(times: Callable[[Array], Array], v: Array) -> Radius:
     return Radius(least * (1 - error), most * (1 + error), part, error)
 
 
-def diagnose(game: Game) -> str | None:
+def diagnose(calculus: Calculus) -> str | None:
     """Why the followers have no equilibrium at any price, or None if nothing speaks against one.
 
     Looked for, before any iteration: affine games of strategic complements without upper bounds
@@ -245,21 +256,19 @@ def diagnose(game: Game) -> str | None:
     if they only ask for more (their gradients are never positive where looked at), as a delay
     limit does.
     """
-    structure = trace(game).concavity
-    lowest, highest = game.follower_bounds
+    lowest, highest = calculus.follower_bounds
     upwards = np.isinf(highest).all() and np.isfinite(lowest).all()
-    if not (structure.affine_field and upwards) or trace(game).k:
+    if not (calculus.concavity.affine_field and upwards) or calculus.k:
         return None
-    low, high = game.leader_bounds
+    low, high = calculus.leader_bounds
     centre = middle(low, high)
-    corners = [np.where(np.isfinite(b), b, centre) for b in (centre, low, high)]
     found = []
-    for x in corners:
-        radius = _growth(game, x)
+    for bound in (centre, low, high):
+        radius = _growth(calculus, np.where(np.isfinite(bound), bound, centre))
         if radius is None or not (radius.low >= 1 or radius.near_one):
             return None
         found.append(radius)
-    action = trace(game).follower_name
+    action = calculus.follower_name
     ways_out = (
         f"Weaken what ties the followers, make each more sensitive to its own {action}, or bound "
         f"{action} from above"
@@ -278,33 +287,40 @@ def diagnose(game: Game) -> str | None:
     )
 
 
-def _growth(game: Game, x: Array) -> Radius | None:
+def undoubted(whole: Calculus) -> Array:
+    """Where :func:`diagnose` surely has nothing to say of a batch's markets (B,)."""
+    bounded = np.isfinite(whole.follower_bounds[1]).any((-1, -2))
+    if not whole.concavity.affine_field or whole.k:
+        return np.ones(len(bounded), dtype=bool)
+    M = derivatives(whole, middle(*whole.leader_bounds), whole.first_guess)[1]
+    known = np.isfinite(M).all((-1, -2))
+    M = np.where(known[:, None, None], M, 0.0)
+    return bounded | ~known | opposing(M) | contracting(M)
+
+
+def _growth(calculus: Calculus, x: Array) -> Radius | None:
     """How best replies grow from round to round at leader actions x; None where that would not
     rule an equilibrium out."""
-    y = first_guess(game)
-    linear = _Linear(game, x, y)
-    if not np.isfinite(linear.inverse).all() or (linear.inverse < 0).any():
+    y = calculus.first_guess
+    products = _Products(calculus, x, y)
+    if not np.isfinite(products.inverse).all() or (products.inverse < 0).any():
         return None
     rng = np.random.default_rng(0)
-    for spot in (y, *(y * rng.uniform(0.1, 10.0, (4, *y.shape)))):
-        _, C = trace(game).own_blocks(spot[None], spot[None], linear.x, linear.lam, linear.mu)
-        if not (C <= 0).all():
-            return None
-    if not linear.nonnegative():
+    spots = np.stack([y, *(y * rng.uniform(0.1, 10.0, (4, *y.shape)))])
+    C = calculus.own_blocks(spots, spots, products.x, *calculus.zeros((5,)))[1]
+    if not (C <= 0).all() or not products.reinforcing():
         return None
-    radius = bound_radius(linear.replies, np.ones(y.size))  # between the least and largest row sum
-    radius = radius if radius.high < 1 else _bounded(linear)
-    lowest = game.follower_bounds[0]
-    pull = radius.vector * linear.wants(lowest).ravel()
+    # Between the least and the largest row sum; where these do not tell, between better bounds.
+    radius = bound_radius(products.replies, np.ones(y.size))
+    radius = radius if radius.high < 1 else _bounded(products)
+    pull = radius.vector * products.wants(calculus.follower_bounds[0])
     return radius if pull.sum() > rounding(y.size) * np.abs(pull).sum() else None
 
 
-def _bounded(linear: _Linear) -> Radius:
+def _bounded(products: _Products) -> Radius:
     """Bounds on the spectral radius of the best-reply map, as tight as it takes."""
-    M, v = linear.matrix, np.ones(linear.y.size)
-    times = linear.replies_transposed
+    M, v = products.matrix, np.ones(products.size)
     if M is not None:
-        times = M.T.__matmul__
         # Below 1 the sum of all rounds, 1 + M + M M + ..., is the vector; above, the top ones of
         # all components that share the radius together.
         rounds = matrices.solve(np.eye(len(M)) - M.T, v[:, None])[:, 0]
@@ -313,22 +329,8 @@ def _bounded(linear: _Linear) -> Radius:
         v = rounds if (rounds > 0).all() else top
     for _ in range(STEPS):
         v = np.maximum(v / v.max(), 1e-100)
-        radius = bound_radius(times, v)
+        radius = bound_radius(products.replies_transposed, v)
         if radius.high < 1 or radius.low >= 1 or radius.near_one:
             break
-        v = 0.5 * (v + times(v))
+        v = 0.5 * (v + products.replies_transposed(v))
     return radius
-
-
-def derivatives(whole: Game, x: Array, y: Array) -> tuple[Array, Array]:
-    """The derivative J of the followers' field and M of their best replies, each (B, p, p); see
-    :mod:`stackel.existence`. M is NaN where a follower's own block cannot be inverted."""
-    I, n = whole.follower_shape
-    B, p = len(x), I * n
-    lam, mu = trace(whole).zeros((B,))
-    own, _ = trace(whole).own_blocks(y, y, x, lam, mu)
-    units = np.eye(p).reshape(p, 1, I, n)
-    J = np.moveaxis(trace(whole).joint(y, x, lam, mu, units)[0].reshape(p, B, p), 0, -1)
-    rest = J.reshape(B, I, n, I, n).copy()
-    rest[:, np.arange(I), :, np.arange(I)] = 0.0
-    return J, -(matrices.inverses(own) @ rest.reshape(B, I, n, p)).reshape(B, p, p)

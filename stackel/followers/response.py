@@ -22,6 +22,8 @@ from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.types import Array
 
+ARRAYS = ("y", "lam", "mu", "residual", "converged")
+
 
 @dataclass(frozen=True)
 class Response:
@@ -71,11 +73,15 @@ class Response:
         """The response with these batch axes in place of its own."""
         return self.map(lambda array, core: array.reshape((*batch, *core)))
 
+    def put(self, index: Array, some: Response) -> None:
+        """Replace some batch elements."""
+        for name in ARRAYS:
+            getattr(self, name)[index] = getattr(some, name)
+
     @staticmethod
     def join(parts: Sequence[Response]) -> Response:
         """Responses one after the other along their first batch axis."""
-        names = ("y", "lam", "mu", "residual", "converged")
-        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
+        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in ARRAYS)
         return Response(*joined, max(p.iterations for p in parts))
 
 

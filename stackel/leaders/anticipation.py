@@ -7,73 +7,129 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from stackel.calculus.calculus import Calculus
 from stackel.errors import OptionError
 from stackel.followers.response import Response, reply, settle
-from stackel.followers.sensitivity import predictor
-from stackel.followers.systems import CHUNK
-from stackel.game.game import Game
+from stackel.followers.sensitivity import sensitivity
 from stackel.types import Array
 
 Anticipation = Literal["equilibrium", "own_response", "none"]
 """What a leader foresees of the followers when it deviates: their new equilibrium (Stackelberg);
 each one's own reply to the new price, the others' purchases held; or nothing at all."""
 
+TRIAL = 1e-10
+"""Residual to which trial actions of leaders are answered: Newton's last step overshoots it."""
+
+APART = 7
+"""Where limits bind, every so many trials are answered first, for the others to start from."""
+
 
 def check_anticipation(anticipation: str) -> None:
+    """Raise an :class:`OptionError` for a word that is none of :data:`Anticipation`'s."""
     if anticipation not in get_args(Anticipation):
         raise OptionError(
             f"anticipation = {anticipation!r}; expected one of {', '.join(get_args(Anticipation))}"
         )
 
 
-TRIAL = 1e-10
-"""Residual to which trial actions of leaders are answered: Newton's last step overshoots it."""
-
-
-def respond(game: Game, x: Array, at: Response, anticipation: Anticipation) -> Response:
-    """What the leaders foresee when they move to x and the followers stood at ``at``."""
+def respond(calculus: Calculus, x: Array, at: Response, anticipation: Anticipation) -> Response:
+    """What leaders foresee when they move to x (B, d, J) and the followers stood at ``at``."""
     if anticipation == "equilibrium":
-        return settle(game, x, at, TRIAL)
+        return settle(calculus, x, at, TRIAL)
     if anticipation == "none":
-        return at.broadcast(x.shape[:-2])
-    own = reply(game, x, at.y, at)
+        known = np.ones(x.shape[:-2], dtype=bool)
+        return replace(at.broadcast(x.shape[:-2]), converged=known)
+    own = reply(calculus, x, at.y, at)
     mu = np.broadcast_to(at.mu, (*x.shape[:-2], at.mu.shape[-1]))
     residual, converged = own.residual.max(-1), np.asarray(own.converged.all(-1))
     return Response(own.y, own.lam[..., : at.lam.shape[-1]], mu, residual, converged)
 
 
 class Trials:
-    """Answers leaders' trial actions, batch after batch, each from the nearest answered before.
+    """Answers leaders' trial actions, batch after batch.
 
-    The first batch starts from ``at`` without its multipliers: far from where they were found, a
-    limit that is wrongly taken to bind costs more steps than one that is found to.
+    Where no limit binds, answers start to first order from the point the leaders stand at; else
+    from the nearest trial answered before.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x: leader actions (B, d, J) from which they try others.
+        at: the followers' answers there.
+        anticipation: what leaders foresee.
     """
 
     def __init__(
-        self, game: Game, at: Response, anticipation: Anticipation, x: Array | None = None
+        self, calculus: Calculus, x: Array, at: Response, anticipation: Anticipation = "equilibrium"
     ) -> None:
-        self.game, self.at, self.anticipation = game, at, anticipation
-        known = x is not None and anticipation == "equilibrium" and bool(at.converged.all())
-        self._ahead = predictor(game, x, at) if x is not None and known else None
-        self._known: tuple[Array, Response] | None = None
+        self.calculus, self.x, self.at, self.anticipation = calculus, x, at, anticipation
+        self.straight = np.zeros(len(x), dtype=bool)
+        if anticipation == "equilibrium":
+            d, J = calculus.leader_shape
+            units = np.eye(d * J).reshape(d * J, d, J)
+            self.moves = sensitivity(calculus, x, at, units)  # (B, d J, I, n)
+            bound = at.lam.any((-1, -2)) | at.mu.any(-1) | ~at.converged
+            self.straight = ~bound & np.isfinite(self.moves).all((-1, -2, -3))
+        self._known: list[tuple[Array, Response]] = []  # the first batch, and the last one
 
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Follower actions (B, I, n) at leader actions (B, d, J), and which are good (B,)."""
+    def __call__(self, trials: Array, element: Array) -> tuple[Array, Array]:
+        """Follower actions (N, I, n) at leader actions (N, d, J), and which are good (N,).
+
+        Args:
+            trials: as many of every element.
+            element: which element each is of (N,).
+        """
         if self.anticipation != "equilibrium":
-            answer = respond(self.game, x, self.at, self.anticipation)
-            blind = self.anticipation == "none"
-            return answer.y, np.broadcast_to(answer.converged | blind, len(x))
-        flat = x.reshape(len(x), -1)
-        if self._ahead is not None:
-            answer = settle(self.game, x, self._ahead(x), TRIAL)
+            answer = respond(self.calculus.at(element), trials, self.at[element], self.anticipation)
             return answer.y, answer.converged
-        if self._known is None:
-            start = replace(self.at, lam=0.0 * self.at.lam, mu=0.0 * self.at.mu)
+        bent = np.flatnonzero(~self.straight[element])
+        start = self._ahead(trials, element)
+        if not len(bent):
+            answer = self._settle(trials, element, start)
+            return answer.y, answer.converged
+        flat = trials.reshape(len(trials), -1)
+        order = np.argsort(element[bent], kind="stable")
+        own = bent[order].reshape((~self.straight).sum(), -1)  # (bent elements, T)
+        if not self._known:
+            first = self.straight[element]
+            first[own[:, ::APART]] = True
+            early, late = np.flatnonzero(first), np.flatnonzero(~first)
+            answer = start.map(lambda array, core: np.array(array))
+            answer.put(early, self._settle(trials[early], element[early], start[early]))
+            self._known = [(flat[own[:, ::APART]], answer[own[:, ::APART]])]
+            self._nearest(start, late, flat, element)
+            if len(late):
+                answer.put(late, self._settle(trials[late], element[late], start[late]))
+            self._known = [(flat[own], answer[own])]
         else:
-            seen, answers = self._known
-            start = answers[np.abs(flat[:, None] - seen[None]).sum(-1).argmin(1)]
-        answer = settle(self.game, x, start, TRIAL)
-        good = answer.converged
-        if self._known is None and answer.y.size <= CHUNK and good.any():
-            self._known = (flat[good], answer[good])
+            self._nearest(start, own.ravel(), flat, element)
+            answer = self._settle(trials, element, start)
+            self._known = [self._known[0], (flat[own], answer[own])]
         return answer.y, answer.converged
+
+    def _settle(self, trials: Array, element: Array, start: Response) -> Response:
+        return settle(self.calculus.at(element), trials, start, TRIAL)
+
+    def _ahead(self, trials: Array, element: Array) -> Response:
+        """Starts to first order from where the leaders stand; without multipliers: far from where
+        they were found, a limit that is wrongly taken to bind costs more steps than one that is
+        found to."""
+        at = self.at[element]
+        y, shift = np.array(at.y), (trials - self.x[element]).reshape(len(trials), -1)
+        straight = self.straight[element]
+        if straight.any():
+            some = element[straight]
+            for decision in range(shift.shape[1]):
+                y[straight] += shift[straight, decision, None, None] * self.moves[some, decision]
+        return replace(at, y=y, lam=np.zeros_like(at.lam), mu=np.zeros_like(at.mu))
+
+    def _nearest(self, start: Response, which: Array, flat: Array, element: Array) -> None:
+        """Let some trials, of elements in which limits bind, start from what is known."""
+        row = (np.cumsum(~self.straight) - 1)[element[which]]
+        nearest = np.full(len(which), np.inf)
+        for seen, answers in self._known:
+            far = np.abs(flat[which, None] - seen[row]).sum(-1)
+            far = np.where(answers.converged[row], far, np.inf)
+            closest = far.argmin(1)
+            closer = far.min(1) < nearest
+            nearest = np.where(closer, far.min(1), nearest)
+            start.put(which[closer], answers[row[closer], closest[closer]])

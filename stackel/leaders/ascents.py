@@ -1,6 +1,7 @@
 """Leaders with several decisions each: lines through the point, then ascents from many starts.
 
-What this finds is a lower bound on a leader's gap, never a proof that there is none.
+What this finds is a lower bound on a leader's gap, never a proof that there is none. An ascent
+climbs from one profile of one market: of a batch each element has its own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from stackel.calculus.calculus import trace
-from stackel.followers import response
-from stackel.followers.response import Response
-from stackel.game.game import Game
-from stackel.leaders.anticipation import Anticipation
+from stackel.calculus.calculus import Calculus
+from stackel.followers.response import Response, settle
+from stackel.leaders.anticipation import Anticipation, Trials
 from stackel.leaders.deviations import (
     FEASIBLE,
     Oracle,
@@ -23,54 +22,57 @@ from stackel.leaders.deviations import (
     search_lines,
     search_range,
 )
-from stackel.leaders.slopes import slopes_and_limits
+from stackel.leaders.slopes import own_slopes
 from stackel.types import Array
 
 STARTS = 6
 """Random starts for each leader, beside the point itself, the best line and the box's middle."""
 
 
-def search_many(
-    game: Game,
-    x: Array,
-    at: Response,
-    oracle: Oracle,
-    anticipation: Anticipation,
-    *,
-    points: int = 33,
-    starts: int = STARTS,
+def search_jointly(
+    calculus: Calculus, x: Array, at: Response, anticipation: Anticipation, *, points: int = 33
 ) -> Search:
-    """The best that each leader finds over all its decisions, the other leaders held.
+    """The best that each leader finds over all its decisions together, the other leaders held.
 
     Args:
-        game: the market.
-        x: the profile to deviate from (d, J).
-        at: the followers' response there.
-        oracle: the followers' answers.
+        calculus: the market, or a batch of B.
+        x: the profiles to deviate from (B, d, J).
+        at: the followers' responses there.
         anticipation: what leaders foresee.
         points: grid along each decision.
-        starts: random starts for each leader.
     """
-    d, J = game.leader_shape
+    found = []
+    for k in range(len(x)):
+        one = calculus.at([k])
+        oracle = Trials(one, x[k : k + 1], at[[k]], anticipation)
+        exact = at[[k]] if anticipation == "equilibrium" else None
+        found.append(_search(one, x[k : k + 1], oracle, exact, points))
+    return Search(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _search(
+    calculus: Calculus, x: Array, oracle: Oracle, at: Response | None, points: int
+) -> tuple[Array, ...]:
+    """A :class:`Search`'s entries for one profile (1, d, J)."""
+    d, J = calculus.leader_shape
     lines = [
-        search_lines(game, x, oracle, points=points, rounds=2, decision=row) for row in range(d)
+        search_lines(calculus, x, oracle, points=points, rounds=2, decision=row) for row in range(d)
     ]
-    exact = at if anticipation == "equilibrium" else None
-    action, payoff = np.array(x, dtype=float), np.full(J, -np.inf)
+    action, payoff = np.array(x, dtype=float), np.full((1, J), -np.inf)
     tried, unsettled = sum(s.tried for s in lines), sum(s.unsettled for s in lines)
     for j in range(J):
-        together = np.array([s.action[row, j] for row, s in enumerate(lines)])
-        best = max(lines, key=lambda s: s.payoff[j])
-        found = ascend_many(game, x, j, [together, best.action[:, j]], oracle, exact, starts)
+        each = np.array([s.action[0, row, j] for row, s in enumerate(lines)])
+        best = max(lines, key=lambda s: s.payoff[0, j])
+        starts = [each, best.action[0, :, j]]
+        found = _ascend_many(calculus, x[0], j, starts, oracle, at, STARTS)
         tried, unsettled = tried + found[2], unsettled + found[3]
-        if found[1] > payoff[j]:
-            action[:, j], payoff[j] = found[:2]
-    resolution = np.max([s.resolution for s in lines], axis=0)
-    return Search(action, payoff, resolution, tried, unsettled)
+        if found[1] > payoff[0, j]:
+            action[0, :, j], payoff[0, j] = found[:2]
+    return action, payoff, np.max([s.resolution for s in lines], axis=0), tried, unsettled
 
 
-def ascend_many(
-    game: Game,
+def _ascend_many(
+    calculus: Calculus,
     x: Array,
     j: int,
     starts: Sequence[Array],
@@ -84,34 +86,34 @@ def ascend_many(
     Returns:
         its best decisions (d,), their payoff, the number of trials and of those not settled.
     """
-    low, high = (b[:, j] for b in search_range(game, x))
+    low, high = _range(calculus, x, j)
     rng = np.random.default_rng(0)
     drawn = rng.uniform(low, high, (random, len(low)))
-    candidates = [x[:, j], *starts, (low + high) / 2, low, high, *drawn]
-    value, good = payoffs_alone(
-        game, _profiles(x, j, np.array(candidates)), np.full(len(candidates), j), oracle
-    )
-    tried, unsettled = len(candidates), int((~good).sum())
+    candidates = np.array([x[:, j], *starts, (low + high) / 2, low, high, *drawn])
+    count = len(candidates)
+    profiles = _profiles(x, j, candidates)
+    value, good = payoffs_alone(calculus, profiles, np.full(count, j), oracle, _one(count))
+    tried, unsettled = count, int((~good).sum())
     order = np.argsort(-value, kind="stable")
     action, payoff = candidates[order[0]], float(value[order[0]])
-    limited = bool(trace(game).formulas.leader_limits)
+    limited = bool(calculus.leader_limit_names)
     for start in order if limited else order[: 1 + len(order) // 3]:
         if limited or np.isfinite(value[start]):
-            reached, gain, count = ascend(game, x, j, candidates[start], oracle, at)
-            tried += count
+            reached, gain, steps = ascend(calculus, x, j, candidates[start], oracle, at)
+            tried += steps
             if gain > payoff:
                 action, payoff = reached, gain
     return action, payoff, tried, unsettled
 
 
-def together(game: Game, x: Array, j: int, oracle: Oracle, at: Response | None) -> Array:
-    """The profile with leader j moved on from where it is, all its decisions at once and within
-    its limits; the same profile if that gains nothing."""
-    now = payoffs_alone(game, x[None], np.array([j]), oracle)[0][0]
-    if game.leader_shape[0] > 1 and trace(game).formulas.leader_limits:
-        action, payoff, *_ = ascend_many(game, x, j, [], oracle, at, random=0)
+def move_on(calculus: Calculus, x: Array, j: int, oracle: Oracle, at: Response | None) -> Array:
+    """The profile (d, J) with leader j moved on from where it is, all its decisions at once and
+    within its limits; the same profile if that gains nothing."""
+    now = payoffs_alone(calculus, x[None], np.array([j]), oracle, _one(1))[0][0]
+    if calculus.leader_shape[0] > 1 and calculus.leader_limit_names:
+        action, payoff, *_ = _ascend_many(calculus, x, j, [], oracle, at, random=0)
     else:
-        action, payoff, _ = ascend(game, x, j, x[:, j], oracle, at)
+        action, payoff, _ = ascend(calculus, x, j, x[:, j], oracle, at)
     stays = np.isfinite(now) and payoff <= now + 1e-12 * abs(now)
     if stays or not np.isfinite(payoff):
         return x
@@ -120,13 +122,23 @@ def together(game: Game, x: Array, j: int, oracle: Oracle, at: Response | None) 
     return moved
 
 
+def _one(count: int) -> Array:
+    """The only element of a batch of one, so many times."""
+    return np.zeros(count, dtype=int)
+
+
+def _range(calculus: Calculus, x: Array, j: int) -> list[Array]:
+    """Where leader j's decisions are searched, lowest and highest, each (d,)."""
+    return [b.reshape(x.shape)[:, j] for b in search_range(calculus, x)]
+
+
 def _profiles(x: Array, j: int, decisions: Array) -> Array:
     out = np.broadcast_to(x, (len(decisions), *x.shape)).copy()
     out[:, :, j] = decisions
     return out
 
 
-class _Alone:
+class _Climb:
     """One leader's payoff and limits by its own decisions, the followers answering; remembers the
     last point, and the best one that meets the limits.
 
@@ -134,21 +146,25 @@ class _Alone:
         at: the response that exact derivatives start from; None for central differences.
     """
 
-    def __init__(self, game: Game, x: Array, j: int, oracle: Oracle, at: Response | None) -> None:
-        self.game, self.x, self.j, self.oracle, self.at = game, x, j, oracle, at
-        self.low, self.high = (b[:, j] for b in search_range(game, x))
+    def __init__(
+        self, calculus: Calculus, x: Array, j: int, oracle: Oracle, at: Response | None
+    ) -> None:
+        self.calculus, self.x, self.j, self.oracle, self.at = calculus, x, j, oracle, at
+        self.low, self.high = _range(calculus, x, j)
         self.action, self.payoff = np.array(x[:, j], dtype=float), -np.inf
         self.calls = 0
         self._last: tuple[bytes, Any] = (b"", None)
 
     def values(self, decisions: Array) -> tuple[Array, Array]:
-        """Payoffs (B,) and limits (B, m) at decisions (B, d); NaN where nobody settles."""
+        """Payoffs (N,) and limits (N, m) at decisions (N, d); NaN where nobody settles."""
         profiles = _profiles(self.x, self.j, decisions)
-        y, good = self.oracle(profiles)
-        payoff, limits = trace(self.game).leader_values(profiles, y)
+        y, good = self.oracle(profiles, _one(len(profiles)))
         self.calls += len(decisions)
-        own = limits[..., self.j]
-        return np.where(good, payoff[:, self.j], np.nan), np.where(good[:, None], own, np.nan)
+        return self._own(profiles, y, good)
+
+    def _own(self, profiles: Array, y: Array, good: Array) -> tuple[Array, Array]:
+        payoff, limits = (v[..., self.j] for v in self.calculus.leader_values(profiles, y))
+        return np.where(good, payoff, np.nan), np.where(good[:, None], limits, np.nan)
 
     def at_point(self, decision: Array) -> tuple[float, Array, Array, Array]:
         """Payoff, limits (m,) and their derivatives (d,), (m, d) at one point."""
@@ -166,17 +182,12 @@ class _Alone:
         return self._last[1]
 
     def _exact(self, decision: Array, at: Response) -> tuple[Any, Array, Array, Array]:
-        profile = _profiles(self.x, self.j, decision[None])[0]
-        here = response.settle(self.game, profile, at)
+        profile = _profiles(self.x, self.j, decision[None])
+        here = settle(self.calculus, profile, at)
         self.calls += 1
-        value, limit = trace(self.game).leader_values(profile, here.y)
-        payoff, limits = (
-            (value[self.j], limit[:, self.j])
-            if here.converged
-            else (np.nan, limit[:, self.j] * np.nan)
-        )
-        by_payoff, by_limits = slopes_and_limits(self.game, profile, here, np.array([self.j]))
-        return payoff, limits, by_payoff[:, 0], by_limits[:, :, 0].T
+        payoff, limits = self._own(profile, here.y, here.converged)
+        slopes = own_slopes(self.calculus, profile, here, np.array([self.j]))
+        return payoff[0], limits[0], slopes.payoffs[0, :, 0], slopes.limits[0, :, :, 0].T
 
     def _differences(self, decision: Array) -> tuple[Array, Array]:
         step = 1e-6 * (1 + np.abs(decision))
@@ -195,7 +206,7 @@ class _Alone:
 
 
 def ascend(
-    game: Game, x: Array, j: int, start: Array, oracle: Oracle, at: Response | None
+    calculus: Calculus, x: Array, j: int, start: Array, oracle: Oracle, at: Response | None
 ) -> tuple[Array, float, int]:
     """An ascent in all of leader j's decisions within its limits, from anywhere in its bounds.
 
@@ -203,12 +214,13 @@ def ascend(
     since along single decisions a limit that binds stops every move that does not break it.
 
     Args:
-        game: the market.
+        calculus: one market.
         x: the profile (d, J) whose other leaders stay.
         j: the leader.
         start: its decisions to start from (d,).
         oracle: the followers' answers.
-        at: the response that exact derivatives start from; None for differences of the oracle's.
+        at: the response (a batch of one) that exact derivatives start from; None for differences
+            of the oracle's.
 
     Returns:
         the best decisions that it saw and that meet the limits (d,), their payoff (minus infinity
@@ -216,37 +228,37 @@ def ascend(
     """
     from scipy.optimize import minimize
 
-    alone = _Alone(game, x, j, oracle, at)
-    free = alone.high > alone.low
-    width = (alone.high - alone.low)[free]
-    first = alone.at_point(np.array(start, dtype=float))
+    climb = _Climb(calculus, x, j, oracle, at)
+    free = climb.high > climb.low
+    width = (climb.high - climb.low)[free]
+    first = climb.at_point(np.array(start, dtype=float))
     if not free.any():
-        return alone.action, alone.payoff, alone.calls
+        return climb.action, climb.payoff, climb.calls
     scale = abs(first[0]) if np.isfinite(first[0]) and first[0] else 1.0
 
     def decision(unit: Array) -> Array:
         out = np.array(start, dtype=float)
-        out[free] = np.clip(alone.low[free] + unit * width, alone.low[free], alone.high[free])
+        out[free] = np.clip(climb.low[free] + unit * width, climb.low[free], climb.high[free])
         return out
 
     def loss(unit: Array) -> tuple[float, Array]:
-        payoff, _, slope, _ = alone.at_point(decision(unit))
+        payoff, _, slope, _ = climb.at_point(decision(unit))
         if not np.isfinite(payoff):
             return 1e30, np.zeros_like(unit)
         return -payoff / scale, -slope[free] * width / scale
 
     options: Any = {"jac": True, "bounds": [(0.0, 1.0)] * int(free.sum())}
-    begin: Any = (np.asarray(start)[free] - alone.low[free]) / width
-    if not trace(game).formulas.leader_limits:
+    begin: Any = (np.asarray(start)[free] - climb.low[free]) / width
+    if not calculus.leader_limit_names:
         minimize(loss, begin, method="L-BFGS-B", options={"maxiter": 60}, **options)
-        return alone.action, alone.payoff, alone.calls
+        return climb.action, climb.payoff, climb.calls
     limits: Any = {
         "type": "ineq",
-        "fun": lambda unit: -np.nan_to_num(alone.at_point(decision(unit))[1], nan=1e30),
-        "jac": lambda unit: -alone.at_point(decision(unit))[3][:, free] * width,
+        "fun": lambda unit: -np.nan_to_num(climb.at_point(decision(unit))[1], nan=1e30),
+        "jac": lambda unit: -climb.at_point(decision(unit))[3][:, free] * width,
     }
     for _ in range(3):  # again from a kink: the curvature learnt on its other side misleads
-        before = alone.payoff
+        before = climb.payoff
         found = minimize(
             loss,
             begin,
@@ -255,19 +267,19 @@ def ascend(
             options={"maxiter": 60, "ftol": 1e-14},
             **options,
         )
-        _mend(alone, decision(found.x))
-        if not alone.payoff > before + 1e-12 * abs(alone.payoff):
+        _mend(climb, decision(found.x))
+        if not climb.payoff > before + 1e-12 * abs(climb.payoff):
             break
-        begin = (alone.action[free] - alone.low[free]) / width
-    return alone.action, alone.payoff, alone.calls
+        begin = (climb.action[free] - climb.low[free]) / width
+    return climb.action, climb.payoff, climb.calls
 
 
-def _mend(alone: _Alone, decision: Array) -> None:
+def _mend(climb: _Climb, decision: Array) -> None:
     """Move a point that breaks limits by a little onto them."""
     for _ in range(4):
-        _, limits, _, slopes = alone.at_point(decision)
+        _, limits, _, slopes = climb.at_point(decision)
         broken = limits > 0
         if not broken.any():
             return
         step = np.linalg.lstsq(slopes[broken], -limits[broken], rcond=None)[0]
-        decision = np.clip(decision + step, alone.low, alone.high)
+        decision = np.clip(decision + step, climb.low, climb.high)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from stackel.calculus.calculus import trace
-from stackel.game.game import Game
+from stackel.calculus.calculus import Calculus
 from stackel.types import Array
 
-Oracle = Callable[..., tuple[Array, Array]]
-"""Leader actions (B, d, J) to follower actions (B, I, n) and which of them are good (B,). For a
-stack it is also given which of its games each profile is of (B,)."""
+Oracle = Callable[[Array, Array], tuple[Array, Array]]
+"""Leader actions (N, d, J), and which element of a batch each is of (N,), to follower actions
+(N, I, n) and which of them are good (N,). Of every element there are as many."""
 
 FEASIBLE = 1e-9
 """A leader limit counts as met up to this."""
@@ -53,67 +52,62 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Search:
-    """The best that each leader found, the others held.
+    """The best that each leader found, the others held; of every element of a batch.
 
     Attributes:
-        action: the best decision (..., d, J).
-        payoff: its payoff (..., J); minus infinity where no trial was feasible.
-        resolution: spacing of the first grid, (..., J), in the units of the decision.
-        tried: trial actions, all leaders together; of a stack, each game's.
-        unsettled: how many of them the followers could not be settled at; of a stack, in all.
+        action: the best decisions (B, d, J).
+        payoff: their payoff (B, J); minus infinity where no trial was feasible.
+        resolution: spacing of the first grid (B, J), in the units of the decision.
+        tried: trial actions, all leaders together (B,).
+        unsettled: how many of them the followers could not be settled at (B,).
     """
 
     action: Array
     payoff: Array
     resolution: Array
-    tried: Any
-    unsettled: int
+    tried: Array
+    unsettled: Array
 
 
-def search_range(game: Game, x: Array) -> tuple[Array, Array]:
-    """Finite bounds for a search around x: the action's own, or ten times as far as x has gone."""
-    low, high = game.leader_bounds
+def search_range(calculus: Calculus, x: Array) -> tuple[Array, Array]:
+    """Finite bounds for a search around x (..., d, J): the action's own, or ten times as far as x
+    has gone."""
+    low, high = calculus.leader_bounds
     reach = 10.0 * (np.abs(x) + 1.0)
     return np.where(np.isfinite(low), low, x - reach), np.where(np.isfinite(high), high, x + reach)
 
 
 def payoffs_alone(
-    game: Game, trials: Array, leader: Array, oracle: Oracle, element: Array | None = None
+    calculus: Calculus, trials: Array, leader: Array, oracle: Oracle, element: Array
 ) -> tuple[Array, Array]:
-    """Payoffs (B,) of the leaders that moved, at profiles (B, d, J); infeasible ones -inf.
+    """Payoffs (N,) of the leaders that moved, at profiles (N, d, J), and which followers were
+    settled (N,); infeasible payoffs are minus infinity.
 
     Args:
-        game: the market, or a stack.
+        calculus: the market, or a batch of B.
         trials: leader profiles.
-        leader: which leader moved in each of them (B,).
+        leader: which leader moved in each of them (N,).
         oracle: the followers.
-        element: of a stack, which of its games each profile is of (B,).
+        element: which element each profile is of (N,).
     """
-    most = max(1, 2_000_000 // math.prod(game.follower_shape))  # the payoffs are all that is kept
-    if len(trials) > most:
+    most = max(1, 2_000_000 // math.prod(calculus.follower_shape))  # only the payoffs are kept
+    if len(trials) > most and not element.any():
         parts = [
-            payoffs_alone(
-                game,
-                trials[k : k + most],
-                leader[k : k + most],
-                oracle,
-                None if element is None else element[k : k + most],
-            )
-            for k in range(0, len(trials), most)
+            payoffs_alone(calculus, trials[part], leader[part], oracle, element[part])
+            for part in (slice(k, k + most) for k in range(0, len(trials), most))
         ]
         payoffs, goods = zip(*parts, strict=True)
         return np.concatenate(payoffs), np.concatenate(goods)
-    y, good = oracle(trials) if element is None else oracle(trials, element)
-    calculus = trace(game) if element is None else trace(game).at(element)
-    value, limits = calculus.leader_values(trials, y)
+    y, good = oracle(trials, element)
+    value, limits = calculus.at(element).leader_values(trials, y)
     rows = np.arange(len(trials))
     payoff = value[rows, leader]
-    met = (limits[rows, :, leader] <= FEASIBLE).all(-1) if limits.shape[-2] else True
+    met = (limits[rows, :, leader] <= FEASIBLE).all(-1)
     return np.where(good & met & np.isfinite(payoff), payoff, -np.inf), good
 
 
 def search_lines(
-    game: Game,
+    calculus: Calculus,
     x: Array,
     oracle: Oracle,
     *,
@@ -126,8 +120,8 @@ def search_lines(
     """Each leader's best value of one decision, searched globally: a grid, then its best peaks.
 
     Args:
-        game: the market, or a stack.
-        x: the profile to deviate from (d, J), of a stack (B, d, J).
+        calculus: the market, or a batch of B.
+        x: the profiles to deviate from (B, d, J).
         oracle: the followers' answers.
         points: size of the first grid, ends included.
         rounds: refinements; each divides the spacing by 8.
@@ -135,25 +129,37 @@ def search_lines(
         decision: which of a leader's d decisions moves.
         leaders: which leaders search (default all); the others' entries stay as they are.
     """
-    own = np.arange(game.n_leaders) if leaders is None else leaders
-    J = len(own)
-    low, high = (b[..., decision, own] for b in search_range(game, x))  # (..., J)
-    batch = low.shape[:-1]
-    grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, *(1,) * low.ndim)
-    grid = np.sort(np.concatenate([grid, x[..., decision, own][None]]), axis=0)
-    values, bad = _evaluate(game, x, grid, oracle, decision, own)  # (points, ..., J)
-    unsettled = bad
+    own = np.arange(calculus.n_leaders) if leaders is None else leaders
+    B, J = len(x), len(own)
+    low, high = (b[:, decision, own] for b in search_range(calculus, x))  # (B, J)
+
+    def evaluate(trial: Array) -> tuple[Array, Array]:
+        """Payoffs when leader own[j] alone moves to trial[..., b, j], and where none is known."""
+        profiles = np.broadcast_to(x[:, None], (*trial.shape, *x.shape[1:])).copy()
+        profiles[..., np.arange(J), decision, own] = trial
+        leader = np.broadcast_to(own, trial.shape).ravel()
+        element = np.broadcast_to(np.arange(B)[:, None], trial.shape).ravel()
+        flat = profiles.reshape(-1, *x.shape[1:])
+        payoff, good = payoffs_alone(calculus, flat, leader, oracle, element)
+        return payoff.reshape(trial.shape), ~good.reshape(trial.shape)
+
+    grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, 1, 1)
+    grid = np.sort(np.concatenate([grid, x[:, decision, own][None]]), axis=0)
+    values, bad = evaluate(grid)  # (points + 1, B, J)
+    unsettled, tried = bad.sum((0, 2)), np.full(B, J * len(grid))
     best = values.argmax(0)
     action, payoff = _take(grid, best), _take(values, best)
-    centres = _peaks(values, peaks)  # (peaks, ..., J) indices
+    centres = _peaks(values, peaks)  # (peaks, B, J) indices
     left = np.take_along_axis(grid, np.maximum(centres - 1, 0), 0)
     right = np.take_along_axis(grid, np.minimum(centres + 1, len(grid) - 1), 0)
-    inner = np.linspace(0.0, 1.0, 17).reshape(-1, *(1,) * left.ndim)
+    # All elements have as many peaks refined as the one with most; only its own count for each.
+    counts = np.concatenate([np.ones((1, B), bool), (centres[1:] != centres[:1]).any(-1)])
+    inner = np.linspace(0.0, 1.0, 17).reshape(-1, 1, 1, 1)
     for _ in range(rounds):
-        fine = left + (right - left) * inner  # (17, peaks, ..., J)
-        values, bad = _evaluate(game, x, fine.reshape(-1, *batch, J), oracle, decision, own)
-        unsettled += bad
-        values = values.reshape(fine.shape)
+        fine = left + (right - left) * inner  # (17, peaks, B, J)
+        values, bad = evaluate(fine)
+        unsettled = unsettled + (bad & counts[..., None]).sum((0, 1, 3))
+        tried = tried + J * len(inner) * counts.sum(0)
         top = values.argmax(0)
         at, reached = _take(fine, top), _take(values, top)
         spacing = (right - left) / 16
@@ -164,16 +170,14 @@ def search_lines(
         payoff = np.where(better, _take(reached, which), payoff)
         # After the first look only the best peak is worth more.
         left, right = _take(left, which)[None], _take(right, which)[None]
+        counts = counts[:1]
     moved = np.array(x, dtype=float)
-    moved[..., decision, own] = action
-    reached_all = np.full((*batch, game.n_leaders), -np.inf)
-    reached_all[..., own] = payoff
-    spacing_all = np.zeros((*batch, game.n_leaders))
-    spacing_all[..., own] = (high - low) / (points - 1)
-    # A stack's games have as many peaks refined as the one with most; only their own count.
-    refined = (centres[1:] != centres[:1]).any(-1).sum(0) + rounds if rounds else np.zeros(batch)
-    tried = J * (len(grid) + len(inner) * refined)
-    return Search(moved, reached_all, spacing_all, tried if batch else int(tried), unsettled)
+    moved[:, decision, own] = action
+    reached_all = np.full((B, calculus.n_leaders), -np.inf)
+    reached_all[:, own] = payoff
+    spacing_all = np.zeros((B, calculus.n_leaders))
+    spacing_all[:, own] = (high - low) / (points - 1)
+    return Search(moved, reached_all, spacing_all, tried, unsettled)
 
 
 def _take(values: Array, which: Array) -> Array:
@@ -182,23 +186,8 @@ def _take(values: Array, which: Array) -> Array:
     return flat[which.ravel(), np.arange(flat.shape[1])].reshape(which.shape)
 
 
-def _evaluate(
-    game: Game, x: Array, trial: Array, oracle: Oracle, decision: int, own: Array
-) -> tuple[Array, int]:
-    """Payoffs (T, ..., len(own)) when leader own[j] alone moves to trial[t, ..., j]."""
-    J, core = trial.shape[-1], x.shape[-2:]
-    profiles = np.broadcast_to(x[..., None, :, :], (*trial.shape, *core)).copy()
-    profiles[..., np.arange(J), decision, own] = trial
-    leader = np.broadcast_to(own, trial.shape).ravel()
-    element = None
-    if x.ndim > 2:
-        element = np.broadcast_to(np.arange(len(x))[:, None], trial.shape).ravel()
-    payoff, good = payoffs_alone(game, profiles.reshape(-1, *core), leader, oracle, element)
-    return payoff.reshape(trial.shape), int((~good).sum())
-
-
 def _peaks(values: Array, count: int) -> Array:
-    """Indices (<= count, ..., J) of each column's highest local maxima, repeated where one has
+    """Indices (<= count, B, J) of each column's highest local maxima, repeated where one has
     fewer."""
     padded = np.pad(values, [(1, 1), *[(0, 0)] * (values.ndim - 1)], constant_values=-np.inf)
     peak = (values >= padded[:-2]) & (values >= padded[2:])
@@ -211,14 +200,16 @@ def _peaks(values: Array, count: int) -> Array:
     return np.where(good, order, order[:1])[used]
 
 
-def broken_limit(game: Game, x: Array, y: Array) -> str:
-    """The leader limit that is broken most at a point, in words, or ''."""
-    values = trace(game).leader_values(x, y)[1]
+def broken_limit(calculus: Calculus, x: Array, y: Array) -> str:
+    """The leader limit that is broken most at a point (1, d, J), (1, I, n), in words, or ''."""
+    if not calculus.leader_limit_names:
+        return ""
+    values = calculus.leader_values(x, y)[1][0]
     row, j = np.unravel_index(int(values.argmax()), values.shape)
     if values[row, j] <= FEASIBLE:
         return ""
     return (
-        f"no {trace(game).leader_name} of leader {j} was found that meets its limit "
-        f"{trace(game).leader_limit_names[row]!r}: at the last one tried it is broken by "
+        f"no {calculus.leader_name} of leader {j} was found that meets its limit "
+        f"{calculus.leader_limit_names[row]!r}: at the last one tried it is broken by "
         f"{values[row, j]:.4g}"
     )

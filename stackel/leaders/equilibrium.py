@@ -7,208 +7,215 @@ Two methods take turns until one of them settles:
 * *sweeps*: leaders in turn move to their best action, searched globally on a line with the
   followers re-settled (Gauss-Seidel). Needs no derivative: the way through kinks, where followers
   drop out or limits start to bind. Coming back to where a sweep has been is a cycle.
+
+Many markets are searched at once, each with its own mask; one market is a batch of one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from stackel.calculus.calculus import trace
 from stackel.followers import complementarity
 from stackel.followers.response import Response
-from stackel.game.game import Game
-from stackel.game.grids import middle
-from stackel.leaders.ascents import together
-from stackel.leaders.deviations import (
-    broken_limit,
-    payoffs_alone,
-    search_lines,
-    search_range,
-)
-from stackel.leaders.oracle import Followers, oracle, record, steps
+from stackel.leaders.ascents import move_on
+from stackel.leaders.deviations import broken_limit, payoffs_alone, search_lines, search_range
+from stackel.leaders.oracle import Followers, record, steps, trial_oracle
 from stackel.leaders.stationarity import Stationarity
-from stackel.run import Run, Status
+from stackel.run import Points, Run, Status
 from stackel.types import Array
-
-
-@dataclass
-class Found:
-    """Where the leaders' search ended."""
-
-    x: Array
-    at: Response
-    status: Status
-    detail: str
-    sweeps: int
-    newton_steps: int
 
 
 def find(
     followers: Followers,
     run: Run,
+    x: Array,
     *,
     tolerance: float,
     max_sweeps: int,
     points: int,
     survey: bool,
-) -> Found:
-    """The leaders' equilibrium, the followers answering.
+    settled: Response | None = None,
+) -> Points:
+    """The leaders' equilibria, the followers answering.
 
     Args:
-        followers: the oracle.
-        run: the run; its ``start`` is where to begin (default the middle of the bounds).
+        followers: the oracle, of one market or of a batch of B.
+        run: the run; of a batch of one it gets the history.
+        x: leader actions (B, d, J) to start from.
         tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
         max_sweeps: most rounds of best actions in turn.
         points: trial actions on each line.
         survey: begin with one global look along each leader's line.
+        settled: the followers' answers at x, if they are known.
     """
-    game = followers.game
-    x = middle(*game.leader_bounds) if run.start is None else np.array(run.start)
-    at = followers.settle(x[None], None)
-    record(run, game, x, at, np.nan)
-    limits = bool(trace(game).formulas.leader_limits)
-    if survey and not limits and game.leader_shape[0] == 1:
-        x, at = _survey(followers, run, x, at, points)
-    trail = [x]
-    newton_steps = sweeps = 0
-    while True:
-        smooth, solution = _stationary(followers, run, x, at, tolerance)
-        newton_steps += solution.iterations
-        if smooth is not None:
-            xs, ats = smooth
-            if not limits or _feasible(game, xs, ats):
-                record(run, game, xs, ats, solution.residual.max())
-                return Found(xs, ats, Status.CONVERGED, "", sweeps, newton_steps)
+    at = followers.settle(x, None) if settled is None else settled
+    search = _Search(followers, run, x, at, tolerance, points)
+    limited = bool(followers.calculus.leader_limit_names)
+    if survey and not limited and x.shape[1] == 1:
+        search.survey()
+    trail: list[Array] = [search.x.copy()]
+    open_ = np.arange(len(x))
+    while len(open_):
+        search.newton(open_)
         for _ in range(3):
-            if sweeps >= max_sweeps:
-                detail = f"{sweeps} sweeps over the leaders"
-                return Found(x, at, Status.ITERATION_LIMIT, detail, sweeps, newton_steps)
-            sweeps += 1
-            before = x
-            x, at = _sweep(followers, run, x, at, points)
-            change = np.abs(x - before).max() / (1.0 + np.abs(x).max())
-            if change <= max(tolerance, 1e-8):
-                broken = broken_limit(game, x, at.y[0]) if limits else ""
-                if broken:
-                    return Found(x, at, Status.FAILED, broken, sweeps, newton_steps)
-                return Found(x, at, Status.CONVERGED, "", sweeps, newton_steps)
-            again = _visited(game, x, trail[:-1])
-            if again is not None:
-                shown = " -> ".join(
-                    np.array2string(v.ravel(), precision=6) for v in [*trail[again:], x]
+            open_ = open_[[search.status[k] is None for k in open_]]
+            for k in open_[search.sweeps[open_] >= max_sweeps]:
+                search.end(k, Status.ITERATION_LIMIT, f"{search.sweeps[k]} sweeps over the leaders")
+            open_ = open_[search.sweeps[open_] < max_sweeps]
+            if not len(open_):
+                break
+            change = search.sweep(open_)
+            still = change <= max(tolerance, 1e-8)
+            for k in open_[still]:
+                broken = broken_limit(search.calculus.at([k]), search.x[[k]], search.at.y[[k]])
+                search.end(k, Status.FAILED if broken else Status.CONVERGED, broken)
+            search.look_back(open_[~still], trail[:-1])
+            trail.append(search.x.copy())
+    return search.points()
+
+
+class _Search:
+    """Where each element is (B, d, J), what its followers answer, and which are done."""
+
+    def __init__(
+        self,
+        followers: Followers,
+        run: Run,
+        x: Array,
+        at: Response,
+        tolerance: float,
+        trial_points: int,
+    ) -> None:
+        self.followers, self.calculus, self.run = followers, followers.calculus, run
+        self.tolerance, self.trial_points = tolerance, trial_points
+        self.x, self.at = np.array(x), at.map(lambda array, core: np.array(array))
+        self.status: list[Status | None] = [None] * len(x)
+        self.detail = [""] * len(x)
+        self.sweeps = np.zeros(len(x), dtype=int)
+        self.newton_steps = np.zeros(len(x), dtype=int)
+        record(run, self.calculus, self.x, self.at, np.nan)
+
+    def end(self, k: int, status: Status, detail: str = "") -> None:
+        self.status[k], self.detail[k] = status, detail
+
+    def points(self) -> Points:
+        stats = {"newton_steps": self.newton_steps, "sweeps": self.sweeps}
+        status = [s or Status.ITERATION_LIMIT for s in self.status]
+        at = self.at
+        arrays = at.y, at.lam, at.mu, at.residual, at.converged
+        return Points(self.x, *arrays, status, self.detail, stats)
+
+    def _move(self, index: Array, x: Array, at: Response) -> None:
+        self.x[index] = x
+        self.at.put(index, at)
+
+    def survey(self) -> None:
+        """All leaders at once to the best of a coarse look: a start in the right neighbourhood."""
+        oracle = trial_oracle(self.followers, self.run, self.at)
+        x = search_lines(self.calculus, self.x, oracle, points=self.trial_points, rounds=0).action
+        self._move(np.arange(len(x)), x, self.followers.settle(x, self.at))
+        if not self.calculus.stacked:
+            self.run.keep(x[0], self.at.y[0])
+
+    def newton(self, index: Array) -> None:
+        """Newton's method on the first-order conditions from where elements stand; those whose
+        solution is no equilibrium stay there."""
+        followers, start = self.followers.at(index), self.x[index]
+        flat = start.reshape(len(index), -1)
+        system = Stationarity(followers, self.run, start, self.at[index])
+        solution = complementarity.solve(
+            system,
+            flat,
+            np.zeros((len(flat), 0)),
+            tolerance=self.tolerance,
+            acceptable=100 * self.tolerance,
+            max_iterations=25,
+            patience=3,
+        )
+        self.newton_steps[index] += solution.iterations
+        rows = np.flatnonzero(solution.converged & np.isfinite(solution.y).all(-1))
+        if not len(rows):
+            return
+        part, y = system.at(rows), solution.y[rows]
+        known = part.evaluate(y)
+        good = known.settled[rows] & part.concave(y)
+        x, at = y.reshape(-1, *start.shape[1:]), known.at[rows]
+        limits = followers.calculus.at(rows).leader_values(x, at.y)[1]
+        good &= (limits < 0).all((-1, -2))
+        if not good.any():
+            return
+        good[good] = ~self._beaten(followers.at(rows[good]), start[rows[good]], x[good], at[good])
+        found = index[rows[good]]
+        self._move(found, x[good], at[good])
+        for k in found:
+            self.end(k, Status.CONVERGED)
+        if len(found):
+            record(self.run, self.calculus, x[good], at[good], solution.residual.max())
+
+    def _beaten(self, followers: Followers, start: Array, x: Array, at: Response) -> Array:
+        """Where some leader does better by going back alone to where it started (b,), or, where
+        slopes are differences, by a move within one difference step.
+
+        Differences across a kink average its two slopes and vanish beside it, within one step.
+        """
+        b, d, J = x.shape
+        back = np.repeat(x[:, None], J, axis=1)
+        back[:, np.arange(J), :, np.arange(J)] = np.moveaxis(start, -1, 0)
+        trials, leader = [back], [np.arange(J)]
+        if not followers.exact:
+            for side in steps(followers.calculus, x, followers.difference)[:2]:
+                for share in (1.0, 0.5, 0.1):
+                    trials.append(x[:, None] + (side - x[:, None]) * share)
+                    leader.append(np.tile(np.arange(J), d))
+        profiles, who = np.concatenate(trials, 1), np.concatenate(leader)
+        element = np.repeat(np.arange(b), len(who))
+        oracle = trial_oracle(followers, self.run, at)
+        payoff, _ = payoffs_alone(
+            followers.calculus, profiles.reshape(-1, d, J), np.tile(who, b), oracle, element
+        )
+        now = followers.calculus.leader_values(x, at.y)[0]
+        gain = payoff.reshape(b, -1) - now[:, who]
+        return (gain > 1e-9 * (1e-300 + np.abs(now).max(-1, keepdims=True))).any(-1)
+
+    def sweep(self, index: Array) -> Array:
+        """Each leader in turn to its best action; how far any moved, relative to 1 + |x| (b,)."""
+        followers, x, at = self.followers.at(index), self.x[index], self.at[index]
+        calculus = followers.calculus
+        for j in range(calculus.n_leaders):
+            for decision in range(calculus.leader_shape[0]):
+                found = search_lines(
+                    calculus,
+                    x,
+                    trial_oracle(followers, self.run, at),
+                    points=self.trial_points,
+                    rounds=7,
+                    decision=decision,
+                    leaders=np.array([j]),
                 )
-                detail = f"best actions in turn: {shown}"
-                return Found(x, at, Status.CYCLE, detail, sweeps, newton_steps)
-            trail.append(x)
+                known = np.isfinite(found.payoff[:, j])
+                x = np.where(known[:, None, None], found.action, x)
+                at = followers.settle(x, at)
+            if calculus.leader_shape[0] > 1 or calculus.leader_limit_names:
+                x = np.array(x)
+                for k in range(len(x)):
+                    one, here = followers.at([k]), at[[k]]
+                    exact = followers.exact and followers.anticipation == "equilibrium"
+                    oracle = trial_oracle(one, self.run, here)
+                    x[k] = move_on(one.calculus, x[k], j, oracle, here if exact else None)
+                at = followers.settle(x, at)
+        change = np.abs(x - self.x[index]).max((-1, -2))
+        record(self.run, calculus, x, at, change.max())
+        self._move(index, x, at)
+        self.sweeps[index] += 1
+        return change / (1.0 + np.abs(x).max((-1, -2)))
 
-
-def _visited(game: Game, x: Array, trail: list[Array]) -> int | None:
-    low, high = search_range(game, x)
-    width = np.where(high > low, high - low, 1.0)
-    for k, old in enumerate(trail):
-        if (np.abs(x - old) <= 1e-6 * width).all():
-            return k
-    return None
-
-
-def _feasible(game: Game, x: Array, at: Response) -> bool:
-    return bool((trace(game).leader_values(x, at.y[0])[1] < 0).all())
-
-
-def _survey(
-    followers: Followers, run: Run, x: Array, at: Response, points: int
-) -> tuple[Array, Response]:
-    """All leaders at once to the best of a coarse look: a start in the right neighbourhood."""
-    found = search_lines(followers.game, x, oracle(followers, run, at), points=points, rounds=0)
-    at = followers.settle(found.action[None], at)
-    run.keep(found.action, at.y[0])
-    return found.action, at
-
-
-def _stationary(
-    followers: Followers, run: Run, x: Array, at: Response, tolerance: float
-) -> tuple[tuple[Array, Response] | None, complementarity.Solution]:
-    """Newton on the first-order conditions; None where it fails or ends in somebody's minimum."""
-    system = Stationarity(followers, run, at)
-    start = x.reshape(1, -1)
-    solution = complementarity.solve(
-        system,
-        start,
-        np.zeros((1, 0)),
-        tolerance=tolerance,
-        acceptable=100 * tolerance,
-        max_iterations=25,
-        patience=3,
-    )
-    there = solution.y.reshape(followers.game.leader_shape)
-    if not solution.converged.all():
-        return None, solution
-    response, _ = system.evaluate(there)
-    if not response.converged.all() or not system.concave(solution.y[0]):
-        return None, solution
-    doubts = [_returns(x, there)]
-    if not followers.exact_slopes:
-        doubts.append(_neighbours(followers, there))
-    trials, leader = (np.concatenate(part) for part in zip(*doubts, strict=True))
-    if len(trials) and _beaten(followers, run, there, response, trials, leader):
-        return None, solution
-    return (there, response), solution
-
-
-def _returns(start: Array, x: Array) -> tuple[Array, Array]:
-    """Profiles in which one leader goes back to where it started, and which leader."""
-    moved = np.flatnonzero((start != x).any(0))
-    trials = np.repeat(x[None], len(moved), axis=0)
-    trials[np.arange(len(moved)), :, moved] = start[:, moved].T
-    return trials, moved
-
-
-def _neighbours(followers: Followers, x: Array) -> tuple[Array, Array]:
-    """Profiles within one difference step.
-
-    Differences across a kink average its two slopes and vanish beside it, within one step: some
-    leader then does better at one of these.
-    """
-    up, down, _ = steps(followers.game, x[None], followers.difference)
-    trials = [x + (side[0] - x) * f for side in (up, down) for f in (1.0, 0.5, 0.1)]
-    leader = np.tile(np.arange(x.shape[1]), x.shape[0])
-    return np.concatenate(trials), np.tile(leader, len(trials))
-
-
-def _beaten(
-    followers: Followers, run: Run, x: Array, at: Response, trials: Array, leader: Array
-) -> bool:
-    """Whether a leader does better in one of the profiles in which it alone moves."""
-    payoff, _ = payoffs_alone(followers.game, trials, leader, oracle(followers, run, at))
-    now = trace(followers.game).leader_values(x, at.y[0])[0]
-    return bool((payoff - now[leader] > 1e-9 * (1e-300 + np.abs(now).max())).any())
-
-
-def _sweep(
-    followers: Followers, run: Run, x: Array, at: Response, points: int
-) -> tuple[Array, Response]:
-    """Each leader in turn to its best action, decision by decision."""
-    game = followers.game
-    before = x
-    for j in range(game.n_leaders):
-        for decision in range(game.leader_shape[0]):
-            found = search_lines(
-                game,
-                x,
-                oracle(followers, run, at),
-                points=points,
-                rounds=7,
-                decision=decision,
-                leaders=np.array([j]),
-            )
-            if np.isfinite(found.payoff[j]):
-                x = found.action
-                at = followers.settle(x[None], at)
-        if game.leader_shape[0] > 1 or trace(game).formulas.leader_limits:
-            exact = followers.exact_slopes and followers.anticipation == "equilibrium"
-            x = together(game, x, j, oracle(followers, run, at), at[0] if exact else None)
-            at = followers.settle(x[None], at)
-    record(run, game, x, at, float(np.abs(x - before).max()))
-    return x, at
+    def look_back(self, index: Array, trail: list[Array]) -> None:
+        """End elements that are where they were before: cycles."""
+        low, high = search_range(self.calculus, self.x)
+        width = np.where(high > low, high - low, 1.0)
+        for k in index:
+            near = [(np.abs(self.x[k] - old[k]) <= 1e-6 * width[k]).all() for old in trail]
+            if any(near):
+                steps_ = [*(old[k] for old in trail[near.index(True) :]), self.x[k]]
+                shown = " -> ".join(np.array2string(v.ravel(), precision=6) for v in steps_)
+                self.end(k, Status.CYCLE, f"best actions in turn: {shown}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
-from stackel.calculus.calculus import trace
+from stackel.calculus.calculus import Calculus
 from stackel.followers.response import Response
-from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation
 from stackel.leaders.deviations import Oracle
 from stackel.run import Run
@@ -16,17 +16,25 @@ from stackel.types import Array
 
 
 class Followers(ABC):
-    """A backend's way to answer leader actions (B, d, J)."""
+    """A backend's way to answer leader actions (B, d, J).
+
+    Attributes:
+        calculus: the market, or a batch of B.
+        anticipation: what leaders foresee.
+        difference: step of numerical slopes, relative to 1 + |x|: large enough for the oracle's
+            accuracy.
+        exact: whether :meth:`slopes` are derivatives rather than differences.
+    """
 
     difference = 3e-4
-    """Step of numerical slopes, relative to 1 + |x|: large enough for the oracle's accuracy."""
+    exact = False
 
-    exact_slopes = False
-    """Whether :meth:`slopes` are derivatives rather than differences."""
+    def __init__(self, calculus: Calculus, anticipation: Anticipation) -> None:
+        self.calculus, self.anticipation = calculus, anticipation
 
-    def __init__(self, game: Game, anticipation: Anticipation) -> None:
-        self.game = game
-        self.anticipation = anticipation
+    def at(self, index: Any) -> Followers:
+        """Those of some elements of a batch; of one market, as here, they stay who they are."""
+        return self
 
     @abstractmethod
     def settle(self, x: Array, start: Response | None) -> Response:
@@ -40,58 +48,68 @@ class Followers(ABC):
         """What leaders foresee when they move to x (B, d, J) from where followers stood at."""
         if self.anticipation == "equilibrium":
             return self.settle(x, at)
+        known = np.ones(len(x), dtype=bool)
         if self.anticipation == "none":
-            return at
+            return Response(at.y, at.lam, at.mu, at.residual, known)
         own = self.reply(x, at.y, None)
         good = np.asarray(own.converged.all(-1))
         return Response(own.y, at.lam, at.mu, own.residual.max(-1), good)
 
-    def slopes(self, x: Array, at: Response) -> Array:
-        """Each leader's total derivative by its own decisions (B, d, J), by central differences."""
-        up, down, width = steps(self.game, x, self.difference)
-        trials = np.concatenate([up, down], 1)  # (B, 2p, d, J)
-        B, p2 = trials.shape[:2]
-        held = at[np.repeat(np.arange(B), p2)]
-        answer = self.foresee(trials.reshape(B * p2, *x.shape[1:]), held)
-        flat = trials.reshape(B * p2, *x.shape[1:])
-        payoff = trace(self.game).leader_values(flat, answer.y)[0].reshape(B, 2, p2 // 2, -1)
-        d, J = self.game.leader_shape
-        leader = np.tile(np.arange(J), d)
-        change = payoff[:, 0, np.arange(d * J), leader] - payoff[:, 1, np.arange(d * J), leader]
-        return (change / width).reshape(B, d, J)
+    def slopes(self, x: Array, at: Response) -> tuple[Array, Array | None]:
+        """Each leader's total derivative by its own decisions (B, d, J), here by central
+        differences; and how followers move with each decision (B, d J, I, n), if that is known."""
+        d, J = self.calculus.leader_shape
+        up, down, width = steps(self.calculus, x, self.difference)
+        trials = np.concatenate([up, down], 1)  # (B, 2 d J, d, J)
+        B, count = trials.shape[:2]
+        element, flat = np.repeat(np.arange(B), count), trials.reshape(B * count, d, J)
+        answer = self.at(element).foresee(flat, at[element])
+        payoff = self.calculus.at(element).leader_values(flat, answer.y)[0]
+        payoff = payoff.reshape(B, 2, d * J, J)
+        own, leader = np.arange(d * J), np.tile(np.arange(J), d)
+        change = payoff[:, 0, own, leader] - payoff[:, 1, own, leader]
+        return (change / width).reshape(B, d, J), None
 
 
-def steps(game: Game, x: Array, relative: float) -> tuple[Array, Array, Array]:
-    """Profiles with each decision in turn moved up and down, (B, p, d, J) each, and how far."""
-    low, high = game.leader_bounds
+def steps(calculus: Calculus, x: Array, relative: float) -> tuple[Array, Array, Array]:
+    """Profiles with each decision in turn moved up and down, (B, p, d, J) each with p = d J, and
+    how far they are apart (B, p)."""
+    low, high = (np.broadcast_to(b, x.shape)[:, None] for b in calculus.leader_bounds)
     B, p = len(x), x[0].size
-    step = relative * (1.0 + np.abs(x.reshape(B, p)))
     units = np.eye(p).reshape(p, *x.shape[1:])
-    up = np.minimum(x[:, None] + step[..., None, None] * units, high)
-    down = np.maximum(x[:, None] - step[..., None, None] * units, low)
+    step = relative * (1.0 + np.abs(x))[:, None] * units
+    up, down = np.minimum(x[:, None] + step, high), np.maximum(x[:, None] - step, low)
     width = (up - down).reshape(B, p, p)[:, np.arange(p), np.arange(p)]
     return up, down, np.where(width > 0, width, 1.0)
 
 
-def oracle(followers: Followers, run: Run, at: Response) -> Oracle:
-    def answer(trials: Array) -> tuple[Array, Array]:
+def trial_oracle(followers: Followers, run: Run, at: Response) -> Oracle:
+    """What leaders foresee where they try other actions, the followers standing at ``at``."""
+
+    # Each trial starts from where the followers stand: decisions are found to no more digits than
+    # payoffs tell apart, and so only the same path ends in the same place, alone and in a batch.
+    def answer(trials: Array, element: Array) -> tuple[Array, Array]:
         run.check()
-        held = at[np.zeros(len(trials), dtype=int)]
-        out = followers.foresee(trials, held)
-        known = followers.anticipation == "none"
-        return out.y, np.ones(len(trials), dtype=bool) if known else out.converged
+        out = followers.at(element).foresee(trials, at[element])
+        return out.y, out.converged
 
     return answer
 
 
-def record(run: Run, game: Game, x: Array, at: Response, change: float) -> None:
-    """A row of the history: how far the leaders moved, where they are, what they have."""
+def record(run: Run, calculus: Calculus, x: Array, at: Response, change: float) -> None:
+    """A row of the history: how far the leaders moved, where they are (1, d, J), what they have.
+
+    Of a batch there is no history; only the time is looked at.
+    """
+    if calculus.stacked:
+        run.check()
+        return
     run.step(
-        x,
+        x[0],
         at.y[0],
         stage="outer",
         change=float(change),
         follower_residual=float(at.residual.max()),
-        **{trace(game).leader_name: x.ravel()},
-        payoff=trace(game).leader_values(x, at.y[0])[0],
+        **{calculus.leader_name: x.ravel()},
+        payoff=calculus.leader_values(x, at.y)[0][0],
     )

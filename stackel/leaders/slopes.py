@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from stackel.calculus.calculus import trace
+from stackel.calculus.calculus import Calculus
 from stackel.followers.response import Response
 from stackel.followers.sensitivity import sensitivity
-from stackel.game.game import Game
 from stackel.types import Array
 
 
-def own_slopes(game: Game, x: Array, at: Response, leaders: Array | None = None) -> Array:
-    """Total derivatives of each leader's payoff by its own decisions, followers re-settling.
+class Slopes(NamedTuple):
+    """What leaders' own decisions do, followers re-settling; L leaders.
+
+    Attributes:
+        moves: how followers move with each decision (B, d L, I, n).
+        payoffs: derivatives of each leader's payoff by its own decisions (B, d, L).
+        limits: the same of its limits (B, d, m, L).
+    """
+
+    moves: Array
+    payoffs: Array
+    limits: Array
+
+
+def own_slopes(calculus: Calculus, x: Array, at: Response, leaders: Array | None = None) -> Slopes:
+    """Total derivatives by leaders' own decisions.
 
     Args:
-        game: the market.
-        x: leader actions (d, J) or a batch (B, d, J).
+        calculus: the market, or a batch of B.
+        x: leader actions (B, d, J).
         at: the settled response there.
         leaders: which leaders' (default all).
-
-    Returns:
-        (..., d, J)
     """
-    leaders = np.arange(game.n_leaders) if leaders is None else leaders
-    return slopes_and_limits(game, x, at, leaders)[0]
-
-
-def slopes_and_limits(game: Game, x: Array, at: Response, leaders: Array) -> tuple[Array, Array]:
-    """:func:`own_slopes` (..., d, J) and those of the leaders' limits (..., d, m, J)."""
-    d, J = game.leader_shape
-    directions = np.zeros((d * len(leaders), d, J))
-    rows, columns = (g.ravel() for g in np.meshgrid(np.arange(d), leaders, indexing="ij"))
-    directions[np.arange(len(rows)), rows, columns] = 1.0
-    dy = np.moveaxis(sensitivity(game, x, at, directions), -3, 0)  # (r, ..., I, n)
-    dx = directions.reshape(len(rows), *(1,) * (x.ndim - 2), d, J)
-    slopes, limits = trace(game).leader_slopes(x, at.y, dx, dy)  # (r, ..., J), (r, ..., m, J)
-    pick = columns.reshape(-1, *(1,) * (x.ndim - 1))
-    own = np.moveaxis(np.take_along_axis(slopes, pick, -1)[..., 0], 0, -1)
-    own = own.reshape(*own.shape[:-1], d, len(leaders))
-    own_limits = np.moveaxis(np.take_along_axis(limits, pick[..., None], -1)[..., 0], 0, -1)
-    split = own_limits.reshape(*own_limits.shape[:-1], d, len(leaders))  # (..., m, d, J)
-    return own, np.swapaxes(split, -3, -2)
+    d, J = calculus.leader_shape
+    leaders = np.arange(J) if leaders is None else leaders
+    decision, leader = np.repeat(np.arange(d), len(leaders)), np.tile(leaders, d)
+    r = np.arange(len(leader))
+    units = np.zeros((len(r), d, J))
+    units[r, decision, leader] = 1.0
+    moves = sensitivity(calculus, x, at, units)
+    payoffs, limits = calculus.leader_slopes(
+        x, at.y, units[:, None], np.moveaxis(moves, 1, 0)
+    )  # (d L, B, J), (d L, B, m, J)
+    own = np.moveaxis(limits[r, :, :, leader], 0, 1).reshape(len(x), d, len(leaders), -1)
+    return Slopes(
+        moves,
+        payoffs[r, :, leader].T.reshape(len(x), d, len(leaders)),
+        np.swapaxes(own, -1, -2),
+    )

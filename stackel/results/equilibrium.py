@@ -73,6 +73,12 @@ class Equilibrium:
         x, y = self.leader_actions, self.follower_actions
         return np.array(trace(self.game).follower_payoffs(y, y, x))
 
+    def with_payoffs(self, leaders: Array, followers: Array) -> Equilibrium:
+        """This answer with its payoffs (J,) and (I,), where they are known already: else the
+        market's formulas would be traced to find them."""
+        self.__dict__.update(leader_payoffs=leaders, follower_payoffs=followers)
+        return self
+
     @property
     def welfare(self) -> float:
         """The sum of all payoffs."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from stackel.calculus.calculus import trace
+from stackel.calculus.batch import agreeing
+from stackel.calculus.calculus import Calculus, trace
 from stackel.errors import GameError, InfeasibleError, NoEquilibriumError
-from stackel.followers.existence import diagnose
-from stackel.followers.response import settled_in_the_middle
+from stackel.followers.existence import diagnose, undoubted
+from stackel.followers.response import Response, settle, settled_in_the_middle
 from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -50,11 +52,25 @@ def check(game: Game) -> None:
             f"{type(game).__name__}.follower_payoff has no finite derivative in the middle of the "
             "actions' bounds; expected a formula that differentiates there"
         )
-    problem = diagnose(game)
+    problem = diagnose(trace(game))
     if problem:
         raise NoEquilibriumError(f"{game}: {problem}.")
     if calculus.m or calculus.k:
         _check_limits(game, x, y)
+
+
+def screen(whole: Calculus, games: Sequence[Game]) -> tuple[Array, Response]:
+    """The same questions of a batch of markets: which are beyond doubt (B,), and their followers'
+    answers in the middle of the leaders' bounds.
+
+    A market that fails one is not refused: it is left to be looked at alone, which says why.
+    """
+    x, y = middle(*whole.leader_bounds), inside(whole, whole.first_guess)
+    field = whole.system(y, y, x, *whole.zeros(x.shape[:1]))[0]
+    values = (whole.follower_payoffs(y, y, x), whole.leader_values(x, y)[0], field)
+    finite = np.all([np.isfinite(v).reshape(len(x), -1).all(-1) for v in values], axis=0)
+    settled = settle(whole, x)
+    return agreeing(whole, games) & finite & undoubted(whole) & settled.converged, settled
 
 
 def _check_limits(game: Game, x: Array, y: Array) -> None:

@@ -1,9 +1,9 @@
 """``solve_many``: many small markets at once, by NumPy with the markets along a batch axis.
 
-Markets of one class and shape are stacked (:mod:`stackel.stack`), screened, and handed to the
-backend's batch method; their certificates are computed in batches too. Whatever is not beyond doubt
-in a batch (a market that does not stack, a point that is not found or not certified) is solved
-alone by :func:`stackel.solve`, so that the answers are those of one-by-one solves.
+Markets of one class and shape become one (:mod:`stackel.calculus.batch`), are screened, and handed
+to the backend's batch method; their certificates are computed together too. Whatever is not beyond
+doubt in a batch (a market whose formulas take no batch, a point that is not found or is refuted) is
+solved alone by :func:`stackel.solve`, so that the answers are those of one-by-one solves.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ import numpy as np
 from stackel import backend as registry
 from stackel.backend import Backend
 from stackel.calculus.batch import kind_of, together
-from stackel.calculus.calculus import Calculus, trace
-from stackel.certificate.batch import certify_stack
+from stackel.calculus.calculus import Calculus
 from stackel.certificate.certificate import TOLERANCE, Certificate
+from stackel.certificate.certify import certify_points
 from stackel.errors import OptionError, StackelError
-from stackel.followers import response
-from stackel.followers.response import Response
+from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.leaders.anticipation import Anticipation, check_anticipation
 from stackel.results.equilibrium import Equilibrium, NotConverged
 from stackel.run import Points, Run, Status, Stop
+from stackel.tasks.checks import screen
 from stackel.tasks.progress import counted
-from stackel.tasks.screening import screen
 from stackel.tasks.solve import check_solve_options, solve
 from stackel.types import Array
 from stackel.version import versions
@@ -187,17 +186,17 @@ class _Batch:
     def solve(self) -> None:
         """Answer whatever can be answered in batches."""
         for places in _grouped(self.games, range(len(self.games)), apart=False):
-            whole = _stacked(self.games, places)
+            whole = together([self.games[k] for k in places])
             if whole is not None:
                 self._block(places, whole)
                 continue
             for same in _grouped(self.games, places, apart=True):
-                whole = _stacked(self.games, same)
+                whole = together([self.games[k] for k in same])
                 if whole is not None:
                     self._block(same, whole)
 
     def _block(self, places: Array, whole: Calculus) -> None:
-        """Answer what of one stack's games is beyond doubt."""
+        """Answer what of one batch's markets is beyond doubt."""
         with np.errstate(all="ignore"):
             good, settled = screen(whole, [self.games[k] for k in places])
             start = middle(*whole.leader_bounds)
@@ -205,37 +204,53 @@ class _Batch:
                 open_ = np.flatnonzero(good)
                 if not len(open_):
                     return
-                tried = _Attempt(backend, trace(whole).at(open_), places[open_], 0)
-                self._attempt(tried, start[open_], settled[open_])
+                part, x, at = whole.at(open_), start[open_], settled[open_]
+                again = self._attempt(backend, part, places[open_], x, at, restarts=0)
+                if again is not None and self.restarts:
+                    rows, x = again
+                    part, left = part.at(rows), places[open_][rows]
+                    self._attempt(backend, part, left, x, settle(part, x), restarts=1)
                 good = np.array([place not in self.answers for place in places]) & good
 
-    def _attempt(self, tried: _Attempt, start: Array, settled: Response) -> None:
-        """Answer those of a stack's games that a backend solves; once more where a leader would
-        rather be elsewhere, from there."""
+    def _attempt(
+        self,
+        backend: Backend,
+        part: Calculus,
+        places: Array,
+        start: Array,
+        settled: Response,
+        restarts: int,
+    ) -> tuple[Array, Array] | None:
+        """Answer those of a batch's markets that a backend solves.
+
+        Returns:
+            the rows where a leader would rather be elsewhere, and leader actions with it there.
+        """
         run = Run(time_limit=self.left)
-        points = tried.backend.solve_batch(tried.whole, run, start, settled)
+        points = backend.solve_batch(part, run, start, settled)
         if points is None or not points.solved.any():
-            return
+            return None
         solved = np.flatnonzero(points.solved)
-        part = trace(tried.whole).at(solved)
-        found = _Found(part, points, solved, self.certificate, self.tolerance)
-        shared = tried.stats(run.elapsed / len(solved), len(solved), self.automatic)
-        left = np.isfinite(found.moves).all((-1, -2))
-        for row in map(int, np.flatnonzero(~left)):
-            k, place = solved[row], int(tried.places[solved[row]])
+        found = _Found(part.at(solved), points, solved, self.certificate, self.tolerance)
+        stats: dict[str, Any] = {
+            "seconds": run.elapsed / len(solved),
+            "batch": len(solved),
+            "restarts": restarts,
+            "options": {n: getattr(backend, n) for n in registry.options_of(type(backend))},
+            "versions": versions(),
+        }
+        stats |= {"tried": [f"{backend.name}: in a batch"]} if self.automatic else {}
+        again = []
+        for row, k in enumerate(solved):
             counts = {name: value[k].item() for name, value in points.stats.items()}
-            eq = found.equilibrium(row, self.games[place], tried.backend, {**shared, **counts})
-            if self.certificate and eq.certificate is None:
-                self.left  # noqa: B018 - raises Stop
-                eq = eq.certify(tolerance=self.tolerance)
-            if eq.is_equilibrium or not self.certificate:
-                self.answer(place, eq)
-        again = np.flatnonzero(left)
-        if len(again) and tried.restarts < min(1, self.restarts):
-            part = trace(part).at(again)
-            once_more = _Attempt(tried.backend, part, tried.places[solved[again]], 1)
-            moved = found.moves[again]
-            self._attempt(once_more, moved, response.settle(part, moved))
+            eq = found.equilibrium(row, self.games[places[k]], backend, {**stats, **counts})
+            move = None if eq.certificate is None else eq.certificate.deviation
+            if move is not None and move.player == "leader":
+                found.x[row][:, move.index] = move.action
+                again.append(row)
+            elif eq.is_equilibrium or not self.certificate:
+                self.answer(int(places[k]), eq)
+        return (solved[again], found.x[again]) if again else None
 
     def solve_alone(self, backend: str | Backend, options: dict[str, Any], throw: bool) -> None:
         """Answer the rest one by one."""
@@ -296,65 +311,30 @@ def _grouped(games: Sequence[Game], places: Iterable[int], apart: bool) -> list[
     return blocks
 
 
-def _stacked(games: Sequence[Game], places: Array) -> Calculus | None:
-    return together([games[k] for k in places])
-
-
-@dataclass
-class _Attempt:
-    """Some games of a stack that a backend tries, their places in the list, and restarts so far."""
-
-    backend: Backend
-    whole: Calculus
-    places: Array
-    restarts: int
-
-    def stats(self, seconds: float, size: int, automatic: bool) -> dict[str, Any]:
-        """What the answers report: each one's share of the seconds, how many came together."""
-        backend = self.backend
-        stats = {
-            "seconds": seconds,
-            "batch": size,
-            "restarts": self.restarts,
-            "options": {n: getattr(backend, n) for n in registry.options_of(type(backend))},
-            "versions": versions(),
-        }
-        return stats | ({"tried": [f"{backend.name}: in a batch"]} if automatic else {})
-
-
 class _Found:
-    """Points of a stack's games, with everything an answer holds."""
+    """Points of a batch's markets, with everything an answer holds."""
 
     def __init__(
-        self, whole: Calculus, points: Points, which: Array, certificate: bool, tolerance: float
+        self, part: Calculus, points: Points, which: Array, certificate: bool, tolerance: float
     ) -> None:
-        self.x = points.x[which]
-        at = Response(points.y, points.lam, points.mu, np.zeros(len(points.x)), points.solved)
-        self.at = at[which]
-        self.leader_payoffs = trace(whole).leader_values(self.x, self.at.y)[0]
-        self.follower_payoffs = trace(whole).follower_payoffs(self.at.y, self.at.y, self.x)
-        self.multipliers = trace(whole).named(self.at.lam, self.at.mu)
-        self.certificates: list[Certificate | None] | None = None
-        self.moves = np.full(self.x.shape, np.nan)
+        self.x, self.y = points.x[which], points.y[which]
+        self.leader_payoffs = part.leader_values(self.x, self.y)[0]
+        self.follower_payoffs = part.follower_payoffs(self.y, self.y, self.x)
+        self.multipliers = part.named(points.lam[which], points.mu[which])
+        self.certificates: Sequence[Certificate | None] = [None] * len(which)
         if certificate:
-            self.certificates, self.moves = certify_stack(
-                whole, self.x, self.at, tolerance=tolerance
-            )
+            self.certificates = certify_points(part, self.x, self.y, tolerance=tolerance)
 
     def equilibrium(
         self, row: int, game: Game, backend: Backend, stats: Mapping[str, Any]
     ) -> Equilibrium:
-        eq = Equilibrium(
+        return Equilibrium(
             game=game,
             backend=backend.name,
             leader_actions=self.x[row].copy(),
-            follower_actions=self.at.y[row].copy(),
+            follower_actions=self.y[row].copy(),
             status=Status.CONVERGED,
-            certificate=None if self.certificates is None else self.certificates[row],
+            certificate=self.certificates[row],
             multipliers={name: value[row].copy() for name, value in self.multipliers.items()},
             stats=stats,
-        )
-        # Known already: else each game's formulas would be traced to find them.
-        eq.__dict__["leader_payoffs"] = self.leader_payoffs[row].copy()
-        eq.__dict__["follower_payoffs"] = self.follower_payoffs[row].copy()
-        return eq
+        ).with_payoffs(self.leader_payoffs[row].copy(), self.follower_payoffs[row].copy())

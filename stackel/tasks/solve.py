@@ -12,6 +12,7 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel.backend import Backend
+from stackel.calculus.calculus import trace
 from stackel.certificate.certificate import TOLERANCE
 from stackel.errors import OptionError, Refusal, StackelError
 from stackel.followers.starts import first_guess, inside
@@ -230,7 +231,7 @@ def _from_starts(
     certificate: bool,
 ) -> Equilibrium:
     """The best answer from several starts, the other distinct equilibria beside it."""
-    low, high = search_range(game, middle(*game.leader_bounds))
+    low, high = search_range(trace(game), middle(*game.leader_bounds))
     found: list[Equilibrium] = []
     for k in range(starts):
         if k:
@@ -329,7 +330,7 @@ def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) 
 
 
 def _same(game: Game, first: Array, second: Array) -> bool:
-    low, high = search_range(game, first)
+    low, high = search_range(trace(game), first)
     width = np.where(high > low, high - low, 1.0)
     return bool((np.abs(first - second) <= SAME * width).all())
 
