@@ -1,8 +1,8 @@
 """Small bilevel problems from the literature: one leader, one follower, each minimising.
 
-A payoff is minus the objective. Bounds and limits are the upper and lower level's constraints;
-where the lower level has no feasible answer beyond some leader action, that is stated as the
-leader's bound, which changes nothing.
+A payoff is minus the objective, and nothing has a unit. Bounds and limits are the upper and lower
+level's constraints; where the lower level has no feasible answer beyond some leader action, that is
+stated as the leader's bound, which changes nothing.
 """
 
 from __future__ import annotations

@@ -70,7 +70,11 @@ class CarbonTax(Game):
         return (price - self.cost - tax) * y - 0.5 * self.curvature * y**2
 
     def price(self, y: Any) -> Any:
-        """Price in each country (1, J) [$/unit]."""
+        """Price in each country (..., 1, J) [$/unit].
+
+        Args:
+            y: quantities (..., I, 1) [unit].
+        """
         return self.intercept - self.slope * over_followers(self.member * y)
 
     def leader_limits(self, x: Any, y: Any) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class CournotStackelberg(Game):
         return Action("quantity", unit="unit", low=0.0, size=1)
 
     def price(self, total: Any) -> Any:
-        """a - b Q [$/unit]."""
+        """The price a - b Q [$/unit] of a total quantity Q [unit]."""
         return self.intercept - self.slope * total
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
@@ -62,7 +62,10 @@ class CournotStackelberg(Game):
         """The equilibrium if all costs are equal: leaders' quantities (1, M), followers' (N, 1).
 
         A leader produces (a - c) / (b (M + 1)), a follower (a - c) / (b (M + 1) (N + 1)); the
-        price is c + (a - c) / ((M + 1) (N + 1)).
+        price is c + (a - c) / ((M + 1) (N + 1)). Quantities are in [unit].
+
+        Raises:
+            GameError: costs differ.
         """
         costs = np.concatenate([self.leader_cost.ravel(), self.cost.ravel()])
         self.reject("cost", self.cost != costs[0], "the leaders' cost")
@@ -73,5 +76,10 @@ class CournotStackelberg(Game):
 
 
 def equal_firms(leaders: int, followers: int, cost: float = 1.0) -> CournotStackelberg:
-    """M leaders and N followers of the same cost [$/unit]."""
+    """M leaders and N followers of the same cost.
+
+    Args:
+        leaders, followers: M and N.
+        cost: c [$/unit].
+    """
     return CournotStackelberg([cost] * leaders, [cost] * followers)

@@ -1,6 +1,7 @@
 """Two small equilibrium problems of MacEPEC: two leaders over one follower's complementarity.
 
 S. Leyffer and T. Munson, MacEPEC. Leaders minimise there; payoffs are minus their objectives.
+Nothing has a unit.
 """
 
 from __future__ import annotations

@@ -84,11 +84,11 @@ class MurphySheraliSoyster(Game):
         return Action("quantity", low=0.0, high=self.most, size=1)
 
     def price(self, total: Any) -> Any:
-        """p(Q)."""
+        """The price p(Q) of a total quantity Q."""
         return self.demand ** (1 / self.gamma) * total ** (-1 / self.gamma)
 
     def follower_cost(self, y: Any) -> Any:
-        """f_i(y_i)."""
+        """The followers' costs f_i(y_i), (..., I, 1) as the quantities y."""
         beta = self.elasticity
         scale = beta / (1 + beta) * self.capacity ** (-1 / beta)
         return self.cost * y + scale * y ** ((1 + beta) / beta)
@@ -120,7 +120,7 @@ class Gnash(MurphySheraliSoyster):
     """
 
     def follower_cost(self, y: Any) -> Any:
-        """c_i y_i + K_i^(-1 / beta_i) y_i^2 / 2."""
+        """The followers' costs c_i y_i + K_i^(-1 / beta_i) y_i^2 / 2, (..., I, 1) as y."""
         return self.cost * y + 0.5 * self.capacity ** (-1 / self.elasticity) * y**2
 
 
@@ -136,10 +136,19 @@ def _firms(kind: type[MurphySheraliSoyster], gamma: float, most: float) -> Murph
 
 
 def five_firms(gamma: float = 1.0, most: float = 150.0) -> MurphySheraliSoyster:
-    """The five firms of 1982, the first of them leading. Tables exist for gamma 1, 1.1 and 1.3."""
+    """The five firms of 1982, the first of them leading. Tables exist for gamma 1, 1.1 and 1.3.
+
+    Args:
+        gamma: price elasticity of demand.
+        most: L, the most that a firm can produce.
+    """
     return _firms(MurphySheraliSoyster, gamma, most)
 
 
 def gnash(instance: str = "gnash10") -> MurphySheraliSoyster:
-    """An instance of MacMPEC's gnash1: ``"gnash10"`` to ``"gnash19"``."""
+    """An instance of MacMPEC's gnash1: ``"gnash10"`` to ``"gnash19"``.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
     return _firms(Gnash, *GNASH[instance])

@@ -6,7 +6,11 @@ from stackel.game.game import Game
 
 
 def karate() -> Game:
-    """The vehicular-twins market on Zachary's karate club, 34 followers."""
+    """The vehicular-twins market on Zachary's karate club, 34 followers.
+
+    W. W. Zachary, "An information flow model for conflict and fission in small groups", Journal of
+    Anthropological Research 33 (1977), 452-473; the graph is networkx's.
+    """
     import networkx as nx
 
     from stackel.formulations.vehicular_twins import on_graph
@@ -15,7 +19,10 @@ def karate() -> Game:
 
 
 def les_miserables() -> Game:
-    """The vehicular-twins market on the characters of Les Misérables, 77 followers."""
+    """The vehicular-twins market on the characters of Les Misérables, 77 followers.
+
+    D. E. Knuth, The Stanford GraphBase, 1993; the graph is networkx's.
+    """
     import networkx as nx
 
     from stackel.formulations.vehicular_twins import on_graph

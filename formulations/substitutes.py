@@ -58,9 +58,12 @@ class Substitutes(Game):
         self.reject("substitution", outside, "a number from 0 to below 1")
 
     def closed_form(self) -> np.ndarray:
-        """Two leaders' prices (1, 2) where everybody buys both goods: with S_j = sum_i A_ij,
+        """Two leaders' prices (1, 2) where everybody buys both goods [$/unit].
 
-        2 I p_j - g I p_k = S_j - g S_k + I c_j.
+        With S_j = sum_i A_ij they solve 2 I p_j - g I p_k = S_j - g S_k + I c_j.
+
+        Raises:
+            GameError: there are not two leaders.
         """
         if self.n_leaders != 2:
             raise GameError(f"Substitutes.closed_form: {self.n_leaders} leaders; expected 2")

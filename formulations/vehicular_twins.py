@@ -121,7 +121,7 @@ class VehicularTwins(Game):
         return self.twin_size is not None
 
     def pairing(self, x: Any) -> Any:
-        """theta_j, the probability that a follower pairs with leader j (Section III-C)."""
+        """theta_j (..., 1, J), probability that a follower pairs with leader j (Section III-C)."""
         return x**-1 / over_leaders(x**-1)
 
     def fixed_delay(self) -> np.ndarray:
@@ -130,7 +130,7 @@ class VehicularTwins(Game):
         return waiting + self.cycles / self.clock_rate
 
     def delay(self, y: Any) -> Any:
-        """T_ij, migration delay (I, J) [s] (Section III-B)."""
+        """T_ij, migration delay (..., I, J) [s] of purchases y (..., I, J) (Section III-B)."""
         rate = BANDWIDTH_UNIT * self.radio.spectral_efficiency  # bit/s for one unit of bandwidth
         return self.twin_size / rate * y**-1 + self.fixed_delay()
 
@@ -194,8 +194,7 @@ class VehicularTwins(Game):
     def _worst_fixed_delay(self) -> np.ndarray:
         """The largest average of fixed delays over all prices, (I,) [s].
 
-        The average is linear-fractional in the pairing weights 1/p_j, so it is largest where the
-        slowest leaders ask their lowest price and the others the cap.
+        Linear-fractional in 1/p_j, it is largest where the slowest ask least, the others the cap.
         """
         times = self.fixed_delay()
         order = np.argsort(-times, axis=1)
@@ -250,9 +249,7 @@ def fig3(scale: Scale = "published", delay: bool = False) -> VehicularTwins:
     """The market of Fig. 3: three followers, two leaders.
 
     Args:
-        scale: ``"published"`` (payment_scale 15, utility_scale 100: the constants at which the
-            equilibrium fits the published figures) or ``"literal"`` (1, 1: the equations as
-            printed; every leader then asks the price cap).
+        scale: see :data:`SCALES`; with ``"literal"`` every leader asks the price cap.
         delay: with the delay limit (6). The paper does not print the twins' sizes and delays of
             this figure; these are values within its ranges, and the first follower's limit binds.
     """
@@ -292,15 +289,17 @@ def draw(
 ) -> VehicularTwins:
     """A random market with the distributions of Section VI-A.
 
-    Normal draws are repeated where the model needs it: positive costs (at most the cap), rates,
-    speeds and sensitivities; stable queues; queueing and compute delay below what every follower
-    tolerates.
+    Normal draws are repeated until costs, rates, speeds and sensitivities are positive, costs at
+    most the cap, queues stable, and fixed delays below what every follower tolerates.
 
     Args:
         rng: a generator, or a seed.
         followers, leaders: N and M.
         satisfaction, sensitivity, tie, unit_cost: means (standard deviations 1, 1, 1, 0.05).
-        price_cap, scale, delay: as in :func:`fig3`.
+        price_cap, scale, delay: as in :class:`VehicularTwins` and :func:`fig3`.
+
+    Raises:
+        GameError: no players, or a mean so low that 10,000 draws bring none that will do.
     """
     rng = np.random.default_rng(rng)
     for name, number in (("followers", followers), ("leaders", leaders)):
@@ -368,9 +367,11 @@ def on_graph(
     Args:
         graph: edges with an optional ``weight`` (default 1).
         influence: the spectral radius of diag(1 / (2 beta)) W that the weights are scaled to: how
-            strongly followers move each other, below 1 for an equilibrium to exist. None keeps
-            the weights as they are.
+            strongly followers move each other, below 1 for an equilibrium to exist. None: not.
         satisfaction, sensitivity, unit_cost, scale, **fields: data of :class:`VehicularTwins`.
+
+    Raises:
+        GameError: a graph without nodes, a negative influence, or data that make no market.
     """
     from scipy.sparse.linalg import eigsh
 

@@ -36,6 +36,10 @@ class Checkpoint:
 
     def __init__(self, settings: Options, game: Game) -> None:
         """
+        Args:
+            settings: the training's; ``settings.checkpoint`` is the file.
+            game: the market.
+
         Raises:
             OptionError: a path where no file can be.
         """
@@ -77,6 +81,9 @@ class Checkpoint:
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The state in the file; None if there is no file.
 
+        Args:
+            device: where its tensors go.
+
         Raises:
             OptionError: the file is no checkpoint, or another training's.
         """
@@ -99,6 +106,10 @@ class Checkpoint:
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A checkpoint file's contents; runs nothing that the file says.
 
+    Args:
+        path: the file.
+        device: where its tensors go.
+
     Raises:
         OptionError: no file, or not a checkpoint of this version.
     """
@@ -118,7 +129,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def fingerprint(game: Game) -> str:
-    """A digest of a market's class and data."""
+    """A digest of a market's class and data, 16 hexadecimal digits."""
     digest = hashlib.sha256(f"{type(game).__module__}:{type(game).__qualname__}".encode())
     for f in fields(game):
         value = getattr(game, f.name)

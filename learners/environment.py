@@ -118,7 +118,7 @@ class _Market:
 
 
 class MarketEnv(_Market, AECEnv):
-    """A market in turns; rewards are given when a round is over, by (19) and (20).
+    """A market in turns; rewards are given when a round is over, by :meth:`Market.rewards`.
 
     Agents are ``"leader_0"``, ..., ``"follower_0"``, ...; all are truncated after the last round.
 
@@ -129,7 +129,7 @@ class MarketEnv(_Market, AECEnv):
     name = "stackel_market_v0"
 
     def observe(self, agent: str) -> Array:
-        """What the agent sees now."""
+        """What the agent sees now, a vector in the game's units; :meth:`layout` says of what."""
         return self.core.observe(agent)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
@@ -152,6 +152,10 @@ class MarketEnv(_Market, AECEnv):
 
     def step(self, action: Any) -> None:
         """The agent whose turn it is acts.
+
+        Args:
+            action: a leader's (d,), a follower's (n,), in the game's units; None when the episode
+                is over.
 
         Raises:
             OptionError: an action that is not numbers, of a wrong shape, NaN, or out of bounds
@@ -218,6 +222,9 @@ class ParallelMarketEnv(_Market, ParallelEnv):
     ]:
         """Everybody whose turn it is acts.
 
+        Args:
+            actions: agent by agent, a leader's (d,), a follower's (n,), in the game's units.
+
         Returns:
             observations, rewards, terminations (never), truncations and infos, agent by agent.
 
@@ -263,6 +270,9 @@ def parallel_env(game: Game, **options: Any) -> ParallelMarketEnv:
     Args:
         game: the market.
         **options: of :class:`MarketEnv`.
+
+    Raises:
+        OptionError: a bad option, or a game whose actions are not bounded.
     """
     return ParallelMarketEnv(game, **options)
 

@@ -96,7 +96,10 @@ class Evaluation:
         return float(self.leader_regrets.sum() + self.follower_regrets.sum())
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a player: actions, payoff, regret, and regret against or off the policies."""
+        """One row a player: actions, payoff, regret, and regret against or off the policies.
+
+        Payoffs and regrets are in units of payoff, actions in the unit of the market's action.
+        """
         import pandas as pd  # slow to import, and few calls need it
 
         rows = []
@@ -167,6 +170,7 @@ def evaluate(
         OptionError: a bad option, an agent without a policy, an action that is not numbers, of a
             wrong shape or NaN. Finite actions out of bounds are clipped, as the environment does.
         GameError: a payoff that is not a number.
+        StackelError: a policy's own, as of best replies that do not exist.
     """
     core = Rounds(
         game,

@@ -5,8 +5,7 @@ Algorithm 2 of the vehicular-twins paper, with what it takes to reach the equili
 - *Announced prices.* A follower sees this round's leader actions before it acts. What a leader
   climbs is then the total derivative of its payoff, the followers' reaction included, which is
   the Stackelberg one. If followers see past rounds only (``observe="history"``, as printed), a
-  round is a simultaneous game: each leader climbs its own partial derivative, and prices end at
-  the cap.
+  round is a simultaneous game: leaders climb their own partial derivatives, up to the price cap.
 - *Slow leaders.* Leaders learn several times slower, so that the followers' answers are near their
   best replies all along (a two-timescale scheme: Fiez, Chasnov and Ratliff, ICML 2020).
 - *A floor under the leaders' exploration.* The reaction that a leader anticipates is learned from
@@ -46,6 +45,10 @@ REACH = 1.25
 
 class Side:
     """The players of one side: an actor and a critic each, and how they learn.
+
+    Args:
+        settings, rng: the training's.
+        players, decisions, features: how many there are, what each decides, what each sees.
 
     Attributes:
         actor, critic: their networks.
@@ -232,14 +235,23 @@ def bounded(out: Tensor) -> Tensor:
 
 
 def log_density(action: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Of unclipped Gaussian actions, summed over a player's decisions, up to a constant."""
+    """Of unclipped Gaussian actions, summed over a player's decisions, up to a constant.
+
+    Args:
+        action, mean: scaled, (players, ..., decisions).
+        spread: standard deviations (players, 1, decisions).
+    """
     while spread.dim() < mean.dim():
         spread = spread.unsqueeze(1)
     return -(((action - mean) / spread).square() / 2 + spread.log()).sum(dim=-1)
 
 
 class Training:
-    """One training run, from its first episode or from a checkpoint's."""
+    """One training run, from its first episode or from a checkpoint's.
+
+    Args:
+        settings, game, run: what the backend was asked to do.
+    """
 
     def __init__(self, settings: Options, game: Game, run: Run) -> None:
         self.settings, self.game, self.run = settings, game, run
@@ -351,7 +363,11 @@ class Training:
 
 
 def falling(done: float, start: float, end: float) -> float:
-    """1 until the start, 0 from the end on, a straight line between."""
+    """1 until the start, 0 from the end on, a straight line between.
+
+    Args:
+        done, start, end: shares of the training.
+    """
     return 1.0 if done < start else max(0.0, (end - done) / max(end - start, 1e-9))
 
 

@@ -68,7 +68,11 @@ class Market:
         self.follower_low, self.follower_high = low, high
 
     def _most_chosen(self, low: Array) -> Array:
-        """The followers' largest replies, above their lower bound, to extreme leader actions."""
+        """The largest replies (I, n), above their lower bound, to extreme leader actions.
+
+        Raises:
+            OptionError: the followers do not settle at some of them.
+        """
         corners = [self.leader_low, self.leader_high]
         for j in range(self.game.n_leaders):
             for all_but, one in ((self.leader_low, self.leader_high), corners[:2][::-1]):
@@ -90,11 +94,11 @@ class Market:
     # -- scaling: every action is seen and chosen in [-1, 1] ------------------------------------
 
     def leader_actions(self, u: Array) -> Array:
-        """Scaled leader actions (..., d, J), clipped to [-1, 1], in the game's units."""
+        """Scaled leader actions u (..., d, J), clipped to [-1, 1], in the game's units."""
         return _unscale(u, self.leader_low, self.leader_high)
 
     def follower_actions(self, u: Array) -> Array:
-        """Scaled follower actions (..., I, n), clipped to [-1, 1], in the game's units."""
+        """Scaled follower actions u (..., I, n), clipped to [-1, 1], in the game's units."""
         return _unscale(u, self.follower_low, self.follower_high)
 
     # -- rewards -------------------------------------------------------------------------------
@@ -160,7 +164,14 @@ class Market:
         )
 
     def tensor_rewards(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """:meth:`rewards` on torch tensors, where they are."""
+        """:meth:`rewards` on torch tensors, where they are.
+
+        Args:
+            x, y: actions (..., d, J) and (..., I, n).
+
+        Raises:
+            GameError: a reward that is not a number.
+        """
         game = self._on(x.device, x.dtype)
         mine = game.follower_payoff(y, y, x)[..., 0]
         theirs = game.leader_payoff(x, y)[..., 0, :]

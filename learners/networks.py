@@ -165,7 +165,12 @@ class Networks(nn.Module):
 
 
 def clip_gradients(parameters: Sequence[Tensor], most: float) -> None:
-    """Scale each player's gradient to a norm of at most ``most``, on its own."""
+    """Scale each player's gradient to a norm of at most ``most``, on its own.
+
+    Args:
+        parameters: stacked over players (players, ...); those without a gradient are left out.
+        most: the largest norm.
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
     factor = (most / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)

@@ -58,11 +58,23 @@ class BestReply:
         self.settled = Settled(rounds.market.game) if settled is None else settled
 
     def __call__(self, observation: Array) -> Array:
+        """The reply (n,), in the game's units.
+
+        Args:
+            observation: the follower's vector; only the leader actions in it are read.
+
+        Raises:
+            StackelError: the followers do not settle at these leader actions.
+        """
         return self.settled(self.rounds.leader_actions_seen(observation))[self.follower].copy()
 
 
 class Settled:
-    """The followers' equilibrium at leader actions, the last one kept."""
+    """The followers' equilibrium at leader actions, the last one kept.
+
+    Args:
+        game: the market.
+    """
 
     def __init__(self, game: Game) -> None:
         self.game = game
@@ -92,7 +104,11 @@ class Settled:
 
 
 def best_replies(rounds: Rounds) -> dict[str, Policy]:
-    """True best replies of all followers, settled once a round for all of them."""
+    """True best replies of all followers, settled once a round for all of them.
+
+    Args:
+        rounds: the rounds that they play in.
+    """
     settled = Settled(rounds.market.game)
     return {a: BestReply(rounds, i, settled) for i, a in enumerate(rounds.followers)}
 
@@ -126,7 +142,7 @@ def policies_of(rounds: Rounds, given: Any, needed: Sequence[str]) -> dict[str, 
 
     Raises:
         OptionError: an agent without a policy, one that is not there, or something else.
-    """
+    """  # noqa: DOC501 - unknown() makes an OptionError
     if isinstance(given, Equilibrium):
         given = (given.leader_actions, given.follower_actions)
     if isinstance(given, tuple) and len(given) == 2:

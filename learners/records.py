@@ -30,9 +30,13 @@ class Recorder:
 
     def __init__(self, settings: Options, game: Game, run: Run) -> None:
         """
+        Args:
+            settings, game, run: the training's.
+
         Raises:
-            OptionError: TensorBoard was asked for and is not installed, or the reference backend
-                cannot solve the market.
+            OptionError: TensorBoard was asked for and is not installed, or there is no backend of
+                the reference's name.
+            StackelError: the reference backend does not solve the market.
         """
         self.game, self.run, self.folder = game, run, settings.tensorboard
         self.writer: SummaryWriter | None = None
@@ -70,6 +74,9 @@ class Recorder:
             sides: leaders and followers,
             experience: what they went through,
             learned: what they report of their learning.
+
+        Raises:
+            Stop: the run's time is up.
         """
         means = [e.actions.clamp(-1.0, 1.0).mean(dim=(1, 2)) for e in experience]
         rewards = [e.rewards.mean(dim=(1, 2)).cpu().double().numpy() for e in experience]
@@ -126,6 +133,11 @@ def slopes(table: Table, followers: Policy, means: Sequence[Tensor]) -> np.ndarr
 
     The difference quotient of the policies' means around the mean play, in the game's units: the
     reaction that leaders climb by. At an equilibrium it is the true reaction's.
+
+    Args:
+        table: where it was played.
+        followers: the followers' policies.
+        means: mean scaled actions, leaders' (J, d) and followers' (I, n).
     """
     leading, following = (m.cpu() for m in means)
     x = leading.T.flatten()

@@ -24,11 +24,20 @@ class Policy(Protocol):
     """How one side acts; see :class:`stackel.learners.malppo.Side`."""
 
     def begin(self, batch: int) -> Any:
-        """The memory before anything was seen."""
+        """The memory of so many market copies before anything was seen."""
 
     def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
-        """Scaled actions (players, batch, decisions), their log-probabilities (players, batch),
-        and the memory after them, for what is seen: (window, batch, features)."""
+        """Act in many market copies at once.
+
+        Args:
+            seen: what is seen (window, batch, features), this round last.
+            memory: the memory before.
+            noise: standard normal (players, batch, decisions); None: no exploration.
+
+        Returns:
+            scaled actions (players, batch, decisions), their log-probabilities (players, batch),
+            and the memory after them.
+        """
 
 
 @dataclass
@@ -95,7 +104,11 @@ class Table:
         return Table(self.market, self.copies, fading=self.fading, rng=rng, **same)
 
     def reset(self, leaders: Policy, followers: Policy) -> None:
-        """Start an episode: nothing remembered, rounds before the first drawn at random."""
+        """Start an episode: nothing remembered, rounds before the first drawn at random.
+
+        Args:
+            leaders, followers: the policies that are to play.
+        """
 
         def drawn(width: int) -> Tensor:
             u = torch.rand(self.window, self.copies, width, generator=self.rng, device=self.device)
@@ -109,7 +122,16 @@ class Table:
     def play(
         self, leaders: Policy, followers: Policy, rounds: int, noise: bool = True
     ) -> tuple[Experience, Experience]:
-        """Play on for some rounds; what the leaders and what the followers went through."""
+        """Play on for some rounds; what the leaders and what the followers went through.
+
+        Args:
+            leaders, followers: the policies, the same as at :meth:`reset`.
+            rounds: how many.
+            noise: whether they explore.
+
+        Raises:
+            GameError: a reward that is not a number.
+        """
         sides = (leaders, followers)
         seen = [list(p.unbind()) for p in self.past]
         acts: tuple[list[Tensor], list[Tensor]] = ([], [])
@@ -174,9 +196,12 @@ class Table:
         return torch.as_tensor(u.T, dtype=torch.float32, device=self.device)
 
     def units(self, leading: Tensor, following: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled actions (players, ..., decisions) in the game's units: (..., d, J), (..., I, n).
+        """Scaled actions in the game's units: (..., d, J), (..., I, n).
 
         The markets are innermost in memory: formulas then run along them.
+
+        Args:
+            leading, following: scaled actions (players, ..., decisions).
         """
         u, v = (
             a.detach().cpu().movedim((0, -1), to).contiguous().double().numpy()
@@ -186,7 +211,14 @@ class Table:
         return self.market.leader_actions(u), self.market.follower_actions(v)
 
     def rewards(self, leading: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        """Rewards (players, ...) of scaled actions (players, ..., decisions)."""
+        """Rewards (players, ...) of the leaders and of the followers.
+
+        Args:
+            leading, following: scaled actions (players, ..., decisions).
+
+        Raises:
+            GameError: a reward that is not a number.
+        """
         if self.device.type == "cpu":
             theirs, mine = self.market.rewards(*self.units(leading, following))
             pair = [torch.from_numpy(np.array(r)) for r in (theirs, mine)]

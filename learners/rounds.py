@@ -103,7 +103,7 @@ class Rounds:
     # -- what there is to see and to do --------------------------------------------------------
 
     def action_bounds(self, agent: str) -> tuple[Array, Array]:
-        """Lowest and highest action of an agent: a leader's (d,), a follower's (n,)."""
+        """Lowest and highest action of an agent, in the game's units: each (d,) or (n,)."""
         return self._bounds[agent]
 
     def observation_bounds(self, agent: str) -> tuple[Array, Array]:
@@ -145,6 +145,9 @@ class Rounds:
         """The leader actions (d, J) that a follower replies to, read from its observation.
 
         Those announced; with ``observe="history"`` the last ones that it knows.
+
+        Args:
+            observation: a follower's vector, in the game's units.
         """
         width = self._history.shape[1]
         start = width * (self.memory if self.announced else self.memory - 1)
@@ -182,7 +185,11 @@ class Rounds:
     # -- playing -------------------------------------------------------------------------------
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Begin an episode; the rounds before the first are drawn at random, as in the paper."""
+        """Begin an episode; the rounds before the first are drawn at random, as in the paper.
+
+        Args:
+            rng: the source of random numbers.
+        """
         low, high = self._seen
         self._history = rng.uniform(low, high, (self.memory, len(low)))
         self._announcement = self._history[-1, : self._width].copy()
@@ -197,7 +204,7 @@ class Rounds:
         return self.played >= self.limit
 
     def act(self, agent: str, action: Any) -> None:
-        """Take an agent's action: a leader's (d,), a follower's (n,).
+        """Take an agent's action: a leader's (d,), a follower's (n,), in the game's units.
 
         Raises:
             OptionError: not numbers, a wrong shape, NaN, or outside the bounds where that is
@@ -250,12 +257,26 @@ class Rounds:
         return self.rewards
 
     def lead(self, policies: Mapping[str, Any]) -> None:
-        """Let the leaders that have a policy act, and announce."""
+        """Let the leaders that have a policy act, and announce.
+
+        Args:
+            policies: by agent, from its observation to its action.
+
+        Raises:
+            OptionError: an action is bad, see :meth:`act`.
+        """
         self._let(self.leaders, policies)
         self.announce()
 
     def follow(self, policies: Mapping[str, Any]) -> None:
-        """Let the followers that have a policy act."""
+        """Let the followers that have a policy act.
+
+        Args:
+            policies: by agent, from its observation to its action.
+
+        Raises:
+            OptionError: an action is bad, see :meth:`act`.
+        """
         self._let(self.followers, policies)
 
     def _let(self, agents: list[str], policies: Mapping[str, Any]) -> None:

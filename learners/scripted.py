@@ -38,7 +38,12 @@ class _Scripted:
 
 
 class RandomSide(_Scripted):
-    """Uniform actions between the bounds; without noise their mean, the middle."""
+    """Uniform actions between the bounds; without noise their mean, the middle.
+
+    Args:
+        players, decisions: how many there are, and what each decides.
+        rng: the source of random numbers.
+    """
 
     def __init__(self, players: int, decisions: int, rng: torch.Generator) -> None:
         self.shape, self.rng = (players, decisions), rng
@@ -57,6 +62,9 @@ class BestSide(_Scripted):
 
     What leaders then learn is their equilibrium with perfect followers: a fault that is left is
     not the followers'.
+
+    Args:
+        table: where they play; it tells what was announced.
     """
 
     def __init__(self, table: Table) -> None:

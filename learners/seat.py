@@ -56,7 +56,7 @@ class Seat(gymnasium.Env):
         Raises:
             OptionError: a bad option, an agent that is not there, one without a policy.
             NotConverged: there was no equilibrium to be found for the others to play.
-        """
+        """  # noqa: DOC501 - unknown() makes an OptionError
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise OptionError(f"option render_mode = {render_mode!r}; expected None or 'ansi'")
         self.core = Rounds(game, **options)
@@ -95,6 +95,9 @@ class Seat(gymnasium.Env):
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Play a round.
 
+        Args:
+            action: a leader's (d,), a follower's (n,), in the game's units.
+
         Returns:
             the next observation, the reward, terminated (never), truncated (after the last round)
             and an empty info.
@@ -103,6 +106,7 @@ class Seat(gymnasium.Env):
             OptionError: an action that is not numbers, of a wrong shape, NaN, or out of bounds
                 where that is refused.
             GameError: a reward that is not a number.
+            StackelError: another's policy has no answer, as best replies where there are none.
         """
         core = self.core
         core.act(self.agent, action)

@@ -33,7 +33,14 @@ class Seen:
         self._last: tuple[bytes, Array] = (b"", np.empty(0))
 
     def actions(self, observation: Array) -> Array:
-        """All players' scaled actions (players, decisions), without noise."""
+        """All players' scaled actions (players, decisions), without noise.
+
+        Args:
+            observation: a vector, as the environments give it, without own data.
+
+        Raises:
+            OptionError: an observation of another length.
+        """
         key = observation.tobytes()
         if key != self._last[0]:
             features = torch.from_numpy(self._features(observation))[:, None]
@@ -43,7 +50,11 @@ class Seen:
         return self._last[1]
 
     def _features(self, observation: Array) -> np.ndarray:
-        """What training sees of each round shown, scaled (rounds, features)."""
+        """What training sees of each round shown, scaled (rounds, features).
+
+        Raises:
+            OptionError: an observation of another length.
+        """
         table = self.training.table
         m = table.market
         low = np.concatenate([m.leader_low.ravel(), m.follower_low.ravel()])
@@ -101,14 +112,24 @@ class Trained:
 
 
 def scale(values: Array, low: Array, high: Array) -> Array:
-    """Values between bounds as numbers in [-1, 1]."""
+    """Values between bounds as numbers in [-1, 1].
+
+    Args:
+        values: in the game's units.
+        low, high: the bounds, which broadcast to them; where they are equal the number is -1.
+    """
     return 2.0 * (values - low) / np.where(high > low, high - low, 1.0) - 1.0
 
 
 def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
     """The policies that a checkpoint keeps, by agent (``"leader_0"``, ..., ``"follower_0"``, ...).
 
-    They play in :class:`MarketEnv` and :class:`Seat`, and :func:`evaluate` measures them.
+    They play in :class:`MarketEnv` and :class:`Seat`, and :func:`evaluate` measures them. Sides
+    that were not trained have none.
+
+    Args:
+        path: the checkpoint.
+        game: the market that it was trained on.
 
     Raises:
         OptionError: no checkpoint, or one of another market.

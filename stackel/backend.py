@@ -65,11 +65,15 @@ class Backend(ABC):
 
     @abstractmethod
     def accepts(self, game: Game) -> list[str]:
-        """Reasons why not, one sentence each; empty if it can. Found by running the game."""
+        """Reasons why not, one sentence each; empty if it can. Found by running the game.
+
+        Raises:
+            GameError: a formula does not run, or does not differentiate.
+        """
 
     @abstractmethod
     def solve(self, game: Game, run: Run) -> Point:
-        """Find a point.
+        """Find a point: leader actions (d, J), follower actions (I, n).
 
         Args:
             game: a game that :meth:`accepts` takes.
@@ -77,7 +81,9 @@ class Backend(ABC):
                 iteration with the point reached, so that nothing is lost if it is stopped.
 
         Raises:
-            Refusal: a condition turned out not to hold at the answer.
+            Refusal: the run asks for what it cannot do, or a condition turned out not to hold at
+                the answer.
+            Stop: the time is up; ``run.step`` and ``run.check`` raise it, let it pass.
         """
 
     def solve_batch(
@@ -86,10 +92,13 @@ class Backend(ABC):
         """Points of many markets of one shape at once; None (as here): solve them one by one.
 
         Args:
-            whole: the markets as one, see :mod:`stackel.calculus.batch`.
+            whole: the markets as one, see :func:`stackel.calculus.batch.together`.
             run: as for :meth:`solve`, its start apart.
             start: leader actions to start from (B, d, J).
             settled: the followers' answers there, if they are known.
+
+        Raises:
+            Stop: the time is up.
         """
         return None
 
@@ -113,6 +122,7 @@ def find(name: str) -> type[Backend]:
     Raises:
         OptionError: there is none.
         StackelError: a third party's entry point does not load, or is no backend.
+        ImportError: a built-in one's module does not import.
     """
     found = REGISTER.find(name, known=["auto"])
     if not (isinstance(found, type) and issubclass(found, Backend)):
@@ -132,9 +142,16 @@ def options_of(backend: type[Backend]) -> dict[str, Any]:
 def make(backend: str | Backend, options: Mapping[str, Any]) -> Backend:
     """A backend with its options, checked.
 
+    Args:
+        backend: a registered name, or an object, which has its options already.
+        options: of a named backend, by name; ``preset`` is replaced by the options that it sets,
+            under those given beside it.
+
     Raises:
-        OptionError: an unknown backend or option, or an option's value out of range.
-    """
+        OptionError: an unknown backend, preset or option, a value out of range, or options beside
+            an object.
+        StackelError, ImportError: as :func:`find`.
+    """  # noqa: DOC501 - unknown() makes an OptionError
     if isinstance(backend, Backend):
         if options:
             raise OptionError(
@@ -158,7 +175,13 @@ def make(backend: str | Backend, options: Mapping[str, Any]) -> Backend:
 
 
 def reasons(name: str, game: Game) -> list[str]:
-    """Why a registered backend cannot solve a game here; empty if it can."""
+    """Why a registered backend cannot solve a game here; empty if it can.
+
+    Raises:
+        OptionError: there is no backend of that name.
+        StackelError: a third party's entry point does not load, or is no backend.
+        GameError: a formula does not run, or does not differentiate.
+    """
     try:
         kind = find(name)
     except ImportError as error:
@@ -168,7 +191,13 @@ def reasons(name: str, game: Game) -> list[str]:
 
 
 def refuse(backend: Backend, game: Game, why: list[str]) -> Refusal:
-    """A refusal that names the backends that can."""
+    """A refusal that names the backends that can.
+
+    Args:
+        backend: the one that declines.
+        game: what it declines; every other backend is asked whether it accepts it.
+        why: reasons, one sentence each.
+    """
     others = []
     for name in names():
         if name != backend.name:
@@ -204,6 +233,16 @@ def only(found: Points, calculus: Calculus, backend: str) -> Point:
 
 
 def check_range(name: str, value: Any, expected: str, good: bool) -> None:
-    """For a backend's ``__post_init__``: raise an :class:`OptionError` that names the option."""
+    """For a backend's ``__post_init__``: an error that names the option.
+
+    Args:
+        name: of the option.
+        value: what was given.
+        expected: what was expected, e.g. ``"a positive number"``.
+        good: whether the value is that.
+
+    Raises:
+        OptionError: it is not.
+    """
     if not good:
         raise OptionError(f"option {name} = {value!r}; expected {expected}")

@@ -129,7 +129,7 @@ def preset(name: str) -> Game:
 
     Raises:
         OptionError: there is none.
-    """
+    """  # noqa: DOC501 - unknown() makes an OptionError
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     where, arguments, _ = PRESETS[name]

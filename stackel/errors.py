@@ -30,6 +30,7 @@ class Refusal(StackelError):
 
     Attributes:
         backend: the backend's name.
+        game: the game in a few words.
         reasons: why it declines, one sentence each.
         alternatives: names of the backends that accept the game.
     """
@@ -51,7 +52,13 @@ class Refusal(StackelError):
 
 
 def unknown(kind: str, name: object, known: Sequence[str] | Mapping[str, object]) -> OptionError:
-    """An :class:`OptionError` for a name that is not on the list, with the nearest one that is."""
+    """An :class:`OptionError` for a name that is not on the list, with the nearest one that is.
+
+    Args:
+        kind: what it should be the name of, e.g. ``"backend"``.
+        name: what was given.
+        known: the list.
+    """
     import difflib
 
     names = sorted(known)

@@ -64,7 +64,15 @@ def tanh(value: Any) -> Any:
 
 
 def concat(parts: Sequence[Any], axis: int = -1) -> Any:
-    """Join arrays along the last (leaders) or second to last (followers) axis."""
+    """Join arrays along the last (leaders) or second to last (followers) axis.
+
+    Args:
+        parts: arrays of one kind, alike in their other axes; among expressions, plain arrays too.
+        axis: -1 or -2.
+
+    Raises:
+        GameError: expressions whose shapes do not fit.
+    """
     if any(isinstance(p, Expression) for p in parts):
         return expression.concat(parts, axis)
     for part in parts:  # an array type that brings its own way, as stackel's CVXPY wrapper does

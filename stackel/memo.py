@@ -15,6 +15,10 @@ class Memo:
         """``make(self, *arguments)``, made at the first call.
 
         Two threads that ask at the same time may both make it; both get the same one.
+
+        Args:
+            make: a function; with the arguments it is what the thing is kept under.
+            *arguments: hashable.
         """
         made = self.__dict__.setdefault("_made", {})
         key = (make, *arguments)

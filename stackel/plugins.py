@@ -14,7 +14,12 @@ from stackel.errors import StackelError, unknown
 
 
 def load(place: str) -> Any:
-    """What stands at ``module:attribute``; importing the module may raise anything."""
+    """What stands at ``module:attribute``; importing the module may raise anything.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: it has no such attribute.
+    """
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -53,7 +58,8 @@ class Register:
         Raises:
             OptionError: there is none.
             StackelError: a third party's entry point does not load.
-        """
+            ImportError: a built-in one's module does not import.
+        """  # noqa: DOC501 - unknown() makes an OptionError
         if name in self.built_in:
             return load(self.built_in[name])
         entry = entry_points(self.group).get(name)

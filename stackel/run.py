@@ -26,6 +26,7 @@ class Status(Enum):
 
     @property
     def message(self) -> str:
+        """The status in words."""
         return self.value
 
 
@@ -45,7 +46,7 @@ class Point:
         x: leader actions (d, J).
         y: follower actions (I, n).
         status: why the method stopped.
-        multipliers: by limit name, e.g. ``{"delay": (I, 1)}``.
+        multipliers: by limit name: own limits' (I, m), shared ones' in the shape of the limit.
         stats: counts and versions worth reporting.
         detail: anything to add to the status in words.
     """
@@ -64,10 +65,15 @@ Callback = Callable[[int, Mapping[str, Any]], None]
 class Run:
     """Handed to a backend by the facade; the backend calls :meth:`step` once an iteration.
 
+    Args:
+        seed: of the random numbers; None: another one each time.
+        time_limit: how long it may take [s]; None: as long as it likes.
+        callback: called with the number of an iteration, from 1, and its row of the history.
+
     Attributes:
         rng: the only source of random numbers.
         start: leader actions to start from (d, J), or None.
-        anticipation: what leaders foresee.
+        anticipation: what leaders foresee, see :func:`stackel.solve`.
         history: one mapping an iteration.
         best: the best point so far, kept whatever happens.
     """
@@ -93,24 +99,36 @@ class Run:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the run began."""
+        """Time since the run began [s]."""
         return time.perf_counter() - self._began
 
     def check(self) -> None:
-        """Raise :class:`Stop` if the time is up. Cheap: call it anywhere in a long loop."""
+        """End the run if its time is up. Cheap: call it anywhere in a long loop.
+
+        Raises:
+            Stop: it is up.
+        """
         if self.time_limit is not None and self.elapsed > self.time_limit:
             raise Stop(Status.TIME_LIMIT)
 
     def keep(self, x: Array, y: Array, **multipliers: Array) -> None:
-        """Remember the best point so far without recording an iteration."""
+        """Remember the best point so far without recording an iteration.
+
+        Args:
+            x, y: leader actions (d, J) and follower actions (I, n); copied.
+            **multipliers: by limit name, as in :class:`Point`.
+        """
         self.best = Point(np.array(x), np.array(y), Status.INTERRUPTED, dict(multipliers))
 
     def step(self, x: Array | None = None, y: Array | None = None, /, **row: Any) -> None:
         """Record an iteration, remember its point, report progress, and stop if the time is up.
 
         Args:
-            x, y: the point reached, if there is one.
+            x, y: the point reached, (d, J) and (I, n), if there is one.
             **row: what the history shows of this iteration, numbers or short arrays.
+
+        Raises:
+            Stop: the time is up.
         """
         if x is not None and y is not None:
             self.keep(x, y)

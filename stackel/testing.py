@@ -192,6 +192,7 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
         seed: of the run.
 
     Raises:
+        OptionError: there is no backend of that name.
         AssertionError: a rule that is broken.
     """
     one = registry.make(backend, {})

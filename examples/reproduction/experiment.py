@@ -53,6 +53,10 @@ def answers(
         full: ten times as many draws.
         learner: the points at which the learner is trained, on the first draw (three in the long
             version); None leaves it out.
+
+    Raises:
+        OptionError: a package of :func:`stackel.sweep` is missing, or ``market`` does not take
+            these settings.
     """
     from stackel import sweep
 
@@ -78,6 +82,9 @@ def answers(
 def trainable(learner: bool | None) -> bool:
     """Whether to train learners: as asked, by default if torch is installed.
 
+    Args:
+        learner: what was asked for; None: nothing.
+
     Raises:
         OptionError: asked for, but torch is missing.
     """
@@ -94,6 +101,13 @@ def quantities(data: xr.Dataset, by_player: bool = False) -> xr.Dataset:
     ``leader_utility``, ``follower_utility``; or, by player: ``price`` and ``sales`` of each
     leader, ``total_demand`` of each follower, everybody's utility. And ``welfare``, the sum of all
     utilities. Markets smaller than the largest are padded with NaN, which counts for nothing.
+
+    Args:
+        data: what :func:`stackel.sweep` returned for markets of vehicular twins.
+        by_player: keep players apart.
+
+    Returns:
+        the data with these variables, prices in [$ per 1e7 Hz] and amounts in [1e7 Hz].
     """
     bought = data["follower_actions"]
     if by_player:
@@ -120,13 +134,21 @@ def quantities(data: xr.Dataset, by_player: bool = False) -> xr.Dataset:
 
 
 def agreement(found: Answers) -> float:
-    """Largest difference of any action between ADMM and the closed form, relative to 1 + it."""
+    """Largest difference of any action between ADMM and the closed form, relative to 1 + it.
+
+    Args:
+        found: with ``"admm"`` and ``"closed-form"``.
+    """
     pairs = ((found["admm"][name], found["closed-form"][name]) for name in ACTIONS)
     return max(float((abs(a - b) / (1 + abs(b))).max()) for a, b in pairs)
 
 
 def certified(found: Answers) -> tuple[int, int]:
-    """How many of ADMM's answers are certified equilibria, and how many there are."""
+    """How many of ADMM's answers are certified equilibria, and how many there are.
+
+    Args:
+        found: with ``"admm"``.
+    """
     held = found["admm"]["certified"]
     return int(held.sum()), held.size
 
@@ -155,7 +177,12 @@ class Compared:
 
 
 def compared(figure: str, found: Answers) -> list[Compared]:
-    """Every number that the paper prints of a figure, beside ours."""
+    """Every number that the paper prints of a figure, beside ours.
+
+    Args:
+        figure: its name, ``"fig5"``.
+        found: what its script found; ours are ADMM's, or else the first.
+    """
     main = found["admm"] if "admm" in found else next(iter(found.values()))
 
     def mean(name: str, p: Printed) -> float | None:
@@ -173,7 +200,12 @@ def compared(figure: str, found: Answers) -> list[Compared]:
 
 
 def tidy(figure: str, found: Answers) -> pd.DataFrame:
-    """One row for each point, quantity and source: mean, standard deviation, draws, printed."""
+    """One row for each point, quantity and source: mean, standard deviation, draws, printed.
+
+    Args:
+        figure: its name, ``"fig5"``.
+        found: what its script found.
+    """
     import pandas as pd
 
     tables = []
@@ -196,7 +228,11 @@ def tidy(figure: str, found: Answers) -> pd.DataFrame:
 
 
 def expected(data: xr.Dataset) -> pd.DataFrame:
-    """Mean and spread over the draws, as points for :func:`stackel.plots.sweep`."""
+    """Mean and spread over the draws, as points for :func:`stackel.plots.sweep`.
+
+    Args:
+        data: what :func:`quantities` returned, with the dimension ``seed``.
+    """
     import pandas as pd
 
     tables = []
@@ -221,6 +257,9 @@ def _table(parts: Mapping[str, xr.DataArray]) -> pd.DataFrame:
 def learned(found: Answers) -> dict[str, pd.DataFrame]:
     """The learner's points and, since it is trained on few draws, the equilibrium of the same.
 
+    Args:
+        found: with ``"admm"`` and, if it was trained, ``"malppo"``.
+
     Returns:
         marks for :func:`stackel.plots.sweep`; none without a learner.
     """
@@ -236,6 +275,9 @@ def path(eq: Equilibrium) -> xr.Dataset:
 
     A learner's purchases are its history's; for other methods followers are settled at each
     iteration's leader actions.
+
+    Args:
+        eq: an answer with a history.
 
     Raises:
         GameError: the history shows no actions of the leaders.

@@ -52,7 +52,12 @@ class Fit:
 
 
 def at_means(p: Printed, payment_scale: float, utility_scale: float) -> Game:
-    """The market of a printed number with every random draw at its mean."""
+    """The market of a printed number with every random draw at its mean.
+
+    Args:
+        p: the number.
+        payment_scale, utility_scale: s and kappa.
+    """
     from stackel.formulations.vehicular_twins import VehicularTwins, fig3
 
     if p.figure == "fig3":
@@ -69,7 +74,11 @@ def at_means(p: Printed, payment_scale: float, utility_scale: float) -> Game:
 
 
 def errors(payment_scale: float, utility_scale: float) -> Array:
-    """Relative errors of all fitted values, at the means of the draws."""
+    """Relative errors of all fitted values (count,), at the means of the draws.
+
+    Args:
+        payment_scale, utility_scale: s and kappa.
+    """
     solved: dict[tuple[str, ...], Equilibrium] = {}
     out = []
     for p in FITTED:
@@ -85,7 +94,11 @@ def errors(payment_scale: float, utility_scale: float) -> Array:
 
 
 def at(payment_scale: float, utility_scale: float) -> Fit:
-    """How well given constants do."""
+    """How well given constants do.
+
+    Args:
+        payment_scale, utility_scale: s and kappa.
+    """
     off = errors(payment_scale, utility_scale)
     return Fit(payment_scale, utility_scale, float(np.sqrt(np.mean(off**2))))
 

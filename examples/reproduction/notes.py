@@ -1,4 +1,7 @@
-"""What is to be said of each figure, with the numbers of this run."""
+"""What is to be said of each figure, with the numbers of this run.
+
+Every function takes what the figure's script found, and gives paragraphs.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ CAP = 1.5
 
 
 def fig3(found: Answers) -> list[str]:
+    """Fig. 3 (Section VI-B): what is drawn, whose demands are printed, and where prices lie."""
     from stackel.formulations.vehicular_twins import fig3 as market
 
     low, high = market().leader_bounds
@@ -37,6 +41,7 @@ def fig3(found: Answers) -> list[str]:
 
 
 def fig4(found: Answers) -> list[str]:
+    """Fig. 4 (Section VI-B): the rewards reached, and what of the paper's order can hold."""
     data = found["learners"]
     last = data["reward"].isel(iteration=-1)
     mean, spread = last.mean("seed"), last.std("seed")
@@ -64,6 +69,7 @@ def fig4(found: Answers) -> list[str]:
 
 
 def fig5(found: Answers) -> list[str]:
+    """Fig. 5 (Sections VI-C, VI-D): why prices stay and utilities are further off than demands."""
     price = found["admm"]["price"].mean("seed")
     span = float(((price.max("followers") - price.min("followers")) / price.mean()).max())
     return _paragraphs(f"""
@@ -79,6 +85,7 @@ def fig5(found: Answers) -> list[str]:
 
 
 def fig6(found: Answers) -> list[str]:
+    """Fig. 6 (Sections VI-E, VI-F): that leaders lose by higher costs is no law."""
     costs = (1e-9, 0.03, 0.06, 0.1)
     utilities = [solve(_equal(c), "closed-form").leader_payoffs.mean() for c in costs]
     same = ", ".join(f"{u:.2f} at {round(c, 3):g}" for u, c in zip(utilities, costs, strict=True))
@@ -98,6 +105,7 @@ def fig6(found: Answers) -> list[str]:
 
 
 def fig7(found: Answers) -> list[str]:
+    """Fig. 7 (Section VI-G): ties scale demand and leave prices."""
     price = found["admm"]["price"].mean("seed")
     span = float((price.max() - price.min()) / price.mean())
     return _paragraphs(f"""
@@ -107,6 +115,7 @@ def fig7(found: Answers) -> list[str]:
 
 
 def fig8(found: Answers) -> list[str]:
+    """Fig. 8 (Section VI-H): where prices are at their bounds, and what rivals do."""
     data, limited = found["admm"], found["delay limits"]
     price = data["price"].transpose("leader", "cost", "seed")
     costs = np.stack([data["cost"].values, *(np.full(data.sizes["cost"], c) for c in FIXED_COSTS)])
@@ -142,6 +151,7 @@ def fig8(found: Answers) -> list[str]:
 
 
 def delay_limits(found: Answers) -> list[str]:
+    """The delay limit (6): how often it binds, and what it changes."""
     on, off = (found["newton"].sel(delay=limited) for limited in (True, False))
 
     def changes(followers: int, leaders: int) -> str:

@@ -21,6 +21,10 @@ PAGES = {"report.html": "report.html.j2", "report.md": "report.md.j2"}
 def write_pages(report: Report, out: Path) -> list[Path]:
     """Write report.html and report.md into a folder.
 
+    Args:
+        report: what to write; its pictures are copied into the HTML and named in the Markdown.
+        out: the folder, which exists.
+
     Returns:
         the two files.
     """
@@ -84,7 +88,7 @@ def power(value: float) -> str:
 
 
 def tiles(report: Report) -> list[tuple[str, str]]:
-    """The summary: how much, and of what."""
+    """The report's summary: how much, and of what."""
     held, count = report.certified
     trends = report.trends
     out = []

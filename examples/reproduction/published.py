@@ -68,6 +68,7 @@ class Printed:
 
     @property
     def value(self) -> float:
+        """The number, in the unit of its quantity."""
         return float(self.text)
 
     @property
@@ -136,7 +137,7 @@ PRINTED: tuple[Printed, ...] = (*_fig3(), *_fig4(), *_fig5(), *_fig6())
 
 
 def printed(figure: str) -> tuple[Printed, ...]:
-    """The numbers of one figure; none for those that come without."""
+    """The numbers of one figure, ``"fig5"``; none for those that come without."""
     return tuple(p for p in PRINTED if p.figure == figure)
 
 

@@ -23,7 +23,14 @@ PACKAGES = ("stackel", "numpy", "scipy", "xarray", "pandas", "matplotlib", "torc
 
 @dataclass(frozen=True)
 class Experiment:
-    """A figure: its script in ``stackel.examples`` and what its caption says."""
+    """A figure.
+
+    Attributes:
+        name: of its files, and of what is printed of it.
+        module: its script in ``stackel.examples``.
+        title, caption: above and below its picture.
+        learns: whether it is about learners, and left out without them.
+    """
 
     name: str
     module: str
@@ -131,6 +138,7 @@ class Report:
 
     @property
     def trends(self) -> list[Checked]:
+        """All claims, checked."""
         return [t for s in self.sections for t in s.trends]
 
     @property
@@ -139,15 +147,17 @@ class Report:
         return sum(abs(c.error) <= CLOSE for c in self.values)
 
     def mean_error(self, *figures: str) -> float:
-        """Mean of the relative errors' sizes, of some figures or of all."""
+        """Mean of the relative errors' sizes, of some figures or of all; NaN if there are none."""
         errors = [abs(c.error) for c in self.values if not figures or c.printed.figure in figures]
         return float(np.mean(errors)) if errors else float("nan")
 
     @property
     def certified(self) -> tuple[int, int]:
+        """How many markets' answers are certified, and how many there are."""
         held, count = zip(*(s.certified for s in self.sections), strict=True)
         return sum(held), sum(count)
 
     @property
     def agreement(self) -> float:
+        """Largest relative difference between ADMM and the closed form."""
         return max(s.agreement for s in self.sections)

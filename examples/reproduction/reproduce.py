@@ -48,6 +48,9 @@ def reproduce(
         command: what to name as the command in the report.
         progress: called with a figure's title before it is run.
 
+    Returns:
+        what was written.
+
     Raises:
         OptionError: an unknown figure, ``out`` is a file, or a package is missing.
     """

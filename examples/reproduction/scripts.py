@@ -27,6 +27,9 @@ def script(name: str, run: Run, draw: Draw, arguments: Sequence[str] | None = No
 
     Returns:
         what to print: the numbers and trends of the paper beside ours, and the files.
+
+    Raises:
+        OptionError: the learner is asked for, but torch is missing.
     """
     parser = argparse.ArgumentParser(description=f"Redo {name} of the paper.")
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where files go")
@@ -43,7 +46,17 @@ def script(name: str, run: Run, draw: Draw, arguments: Sequence[str] | None = No
 
 
 def write(name: str, found: Answers, figure: Figure, folder: Path) -> tuple[Path, Path]:
-    """The figure as NAME.png and its numbers as NAME.csv."""
+    """The figure as NAME.png and its numbers as NAME.csv.
+
+    Args:
+        name: of the figure, ``"fig5"``.
+        found: its numbers.
+        figure: its picture.
+        folder: where to; it is made.
+
+    Returns:
+        the two files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     picture, table = folder / f"{name}.png", folder / f"{name}.csv"
     figure.savefig(picture, dpi=200)
@@ -52,7 +65,12 @@ def write(name: str, found: Answers, figure: Figure, folder: Path) -> tuple[Path
 
 
 def lines(name: str, found: Answers) -> list[str]:
-    """Printed numbers and trends beside ours, as text."""
+    """Printed numbers and trends beside ours, as text.
+
+    Args:
+        name: of the figure, ``"fig5"``.
+        found: what its script found.
+    """
     out = [
         f"{c.printed.quantity:17} {c.printed.setting:45} paper {c.printed.text:>6}   "
         f"ours {c.mean:8.4g} ± {c.std:7.2g}   {c.error:+7.1%}"

@@ -104,7 +104,7 @@ TRENDS: tuple[Trend, ...] = tuple(_trends())
 
 
 def trends(figure: str) -> tuple[Trend, ...]:
-    """The trends of one figure."""
+    """The trends of one figure, ``"fig5"``."""
     return tuple(t for t in TRENDS if t.figure == figure)
 
 
@@ -112,6 +112,7 @@ def check(trend: Trend, data: xr.Dataset) -> Checked:
     """Hold a trend against what :func:`~stackel.examples.reproduction.quantities` measured.
 
     Args:
+        trend: the claim.
         data: with the trend's quantity over its settings, and the draws along ``seed``.
     """
     values = data[trend.quantity].sel(dict(trend.at))

@@ -1,4 +1,4 @@
-"""``cvxpy``: followers' best replies as convex problems. (CVXPY itself has the name without _.)"""
+"""``cvxpy``: followers' best replies as convex problems. CVXPY itself has the name without _."""
 
 from stackel.solvers.cvxpy_.backend import CVXPY
 

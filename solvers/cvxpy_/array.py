@@ -68,6 +68,10 @@ class Elementwise:
 
     Attributes:
         expression: the CVXPY expression, (r, c).
+
+    Raises:
+        NotConvexError: an operation that disciplined convex programming has no rule for.
+        GameError: indices or sums that do not keep both axes.
     """
 
     __slots__ = ("expression",)
@@ -151,13 +155,22 @@ class Elementwise:
 
     @property
     def mT(self) -> Elementwise:
+        """The transpose (c, r)."""
         return Elementwise(self.expression.T)
 
     def swapaxes(self, first: int, second: int) -> Elementwise:
         return self.mT if (first - second) % 2 else self
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Elementwise:
-        """Sum over core axes, which are kept."""
+        """Sum over core axes, which are kept.
+
+        Args:
+            axis: -1, -2 or both.
+            keepdims: True.
+
+        Raises:
+            GameError: other axes, or axes that are not kept.
+        """
         axes = (axis,) if isinstance(axis, int) else axis
         if axes is None or not keepdims or any(a not in (-1, -2) for a in axes):
             raise GameError(f"a formula calls .sum(axis={axis}, keepdims={keepdims})")
@@ -179,6 +192,11 @@ class Elementwise:
         return Elementwise(_cp().sqrt(self.expression))
 
     def tanh(self) -> Elementwise:
+        """Hyperbolic tangent, which is neither convex nor concave.
+
+        Raises:
+            NotConvexError: always.
+        """
         raise NotConvexError(f"tanh({self.expression}) is neither convex nor concave")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -189,7 +207,12 @@ class Elementwise:
 
     @staticmethod
     def __stackel_concat__(parts: Sequence[Any], axis: int) -> Elementwise:
-        """What :func:`stackel.functions.concat` asks for."""
+        """What :func:`stackel.functions.concat` asks for.
+
+        Args:
+            parts: expressions and arrays.
+            axis: -1 or -2.
+        """
         joined = [_lift(p) for p in parts]
         return Elementwise((_cp().hstack if axis == -1 else _cp().vstack)(joined))
 
@@ -245,7 +268,14 @@ def _pair(left: Any, right: Any) -> tuple[Any, Any]:
 
 
 def limits_of(game: Game, y: Elementwise, rivals: Any, x: Any) -> tuple[list[Any], list[Any]]:
-    """The own limits and the shared ones, as CVXPY expressions, in the game's order."""
+    """The own limits and the shared ones, as CVXPY expressions, in the game's order.
+
+    Args:
+        game: the market.
+        y: the followers' actions (I, n).
+        rivals: everybody's actions (I, n).
+        x: leader actions (d, J).
+    """
     own, shared = game.follower_limits(y, rivals, x), game.shared_limits(y, x)
     constant = _cp().Constant
     as_constants = ([_lift(e) for e in group.values()] for group in (own, shared))

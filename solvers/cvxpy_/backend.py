@@ -55,7 +55,19 @@ FORMULA_ACCURACY = 1e-7
 
 
 class CvxpyFollowers(Followers):
-    """Best replies in turn, as an oracle for the leaders' search."""
+    """Best replies in turn, as an oracle for the leaders' search.
+
+    Args:
+        game: the market.
+        run: whose clock is kept.
+        options: the backend's.
+
+    Attributes:
+        oracle: what answers.
+        expands: whether it does so by expansions, from recovered terms.
+        coupled: whether rivals matter to a follower.
+        inner_iterations: rounds of replies so far.
+    """
 
     def __init__(self, game: Game, run: Run, options: CVXPY) -> None:
         super().__init__(trace(game), run.anticipation)
@@ -152,6 +164,9 @@ class CVXPY(Backend):
         leader_tolerance: change of the leader actions, relative to 1 + |x|, that counts as none.
         max_sweeps: most rounds of best prices in turn.
         points: trial actions on each leader's line.
+
+    Raises:
+        OptionError: a value out of range, a solver that is not installed, or options without one.
     """
 
     solver: str | None = None
@@ -189,11 +204,20 @@ class CVXPY(Backend):
                 raise unknown("CVXPY solver", self.solver, cp.installed_solvers())
 
     def accepts(self, game: Game) -> list[str]:
-        """Refuses formulas that are not convex by their terms nor by CVXPY's rules."""
+        """Refuses formulas that are not convex by their terms nor by CVXPY's rules.
+
+        Raises:
+            GameError: a formula does not run, or does not differentiate.
+            OptionError: the solver does not take its options.
+        """
         return self.recover(game)[1]
 
     def recover(self, game: Game) -> tuple[Recovered | None, list[str]]:
-        """The formulas' terms (None: to be run as they stand), and reasons against the game."""
+        """The formulas' terms (None: to be run as they stand), and reasons against the game.
+
+        Raises:
+            OptionError: the solver does not take its options.
+        """
         recovered = Recovered(trace(game))
         looks = list(_looks(game))
         if recovered.complete and all(
@@ -213,7 +237,11 @@ class CVXPY(Backend):
     def _solver_takes(
         self, replies: Replies | FormulaReplies, look: tuple[Array, Array, Array], quadratic: bool
     ) -> list[str]:
-        """CVXPY's word on whether the solver suits the problem."""
+        """CVXPY's word on whether the solver suits the problem.
+
+        Raises:
+            OptionError: the solver does not take its options.
+        """
         import cvxpy as cp
 
         if not choose(quadratic, self.solver):
@@ -275,7 +303,11 @@ def _stats(followers: CvxpyFollowers) -> dict[str, Any]:
 
 
 def _looks(game: Game) -> Any:
-    """Profiles to look at convexity at: actions, rivals (I, n) and leader actions (d, J)."""
+    """Profiles to look at convexity at.
+
+    Yields:
+        actions (I, n), rivals (I, n) and leader actions (d, J).
+    """
     rng = np.random.default_rng(0)
     low, high = game.leader_bounds
     x = middle(low, high)

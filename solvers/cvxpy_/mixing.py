@@ -37,9 +37,13 @@ class Mixer:
         self.d_step = np.zeros((count, size, memory))
 
     def next(self, live: Array, at: Array, reached: Array, floor: Array) -> tuple[Array, Array]:
-        """Where to go from ``at`` (L, size), whose replies are ``reached``; and who restarted.
+        """Where to go next, (L, size), and which of them have restarted, (L,).
 
-        Steps below ``floor`` (L,) are as short as any: what they grow by is noise.
+        Args:
+            live: which of the B elements, (L,).
+            at: where they are (L, size).
+            reached: the replies there (L, size).
+            floor: steps below it (L,) are as short as any: what they grow by is noise.
         """
         step = reached - at
         length = np.abs(step).max(-1)

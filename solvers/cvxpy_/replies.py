@@ -72,7 +72,15 @@ class Answer:
 
 @dataclass
 class Tally:
-    """What the solvers did."""
+    """What the solvers did.
+
+    Attributes:
+        solves: how many problems each of them solved.
+        failures: how often an element was left without an answer.
+        failure: why, the last time.
+        in_a_row: breakdowns of a solver on single elements since one last solved a problem.
+        solver_seconds: time that they say they took [s].
+    """
 
     solves: Counter[str] = field(default_factory=Counter)
     failures: int = 0
@@ -82,6 +90,9 @@ class Tally:
 
     def failed(self, failure: SolverFailure) -> None:
         """Count a failure.
+
+        Args:
+            failure: what happened.
 
         Raises:
             RuntimeError: the solver has broken down for good.
@@ -94,7 +105,14 @@ class Tally:
 
 
 class Replies:
-    """The followers of one game, whose formulas :class:`Recovered` holds completely."""
+    """The followers of one game, whose formulas :class:`Recovered` holds completely.
+
+    Args:
+        game: the market.
+        recovered: its terms.
+        solver: see :class:`stackel.solvers.cvxpy_.CVXPY`.
+        options: of that solver.
+    """
 
     def __init__(
         self, game: Game, recovered: Recovered, solver: str | None, options: Mapping[str, Any]
@@ -108,13 +126,16 @@ class Replies:
     def __call__(
         self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
     ) -> Answer:
-        """Replies to rivals (B, I, n) at leader actions x (B, d, J).
+        """Best replies.
 
         Args:
-            x: leader actions.
-            rivals: everybody's actions.
-            y, lam, mu: where expansions are made.
+            x: leader actions (B, d, J).
+            rivals: everybody's actions (B, I, n).
+            y, lam, mu: where expansions are made, (B, I, n), (B, I, m), (B, k).
             cold: elements (B,) that have no such point.
+
+        Raises:
+            RuntimeError: the solver has broken down for good.
         """
         whole = self.batch(x, rivals)
         out = Answer(
@@ -242,21 +263,36 @@ class Replies:
         return [part[~lost]] if not lost.all() else []
 
     def batch(self, x: Array, rivals: Array) -> Batch:
-        """The numbers of the replies to rivals (B, I, n) at leader actions x (B, d, J)."""
+        """The numbers of the problems.
+
+        Args:
+            x: leader actions (B, d, J).
+            rivals: everybody's actions (B, I, n).
+        """
         objective, *limits = self.recovered.terms(rivals, x)
         G, g = self._shared(rivals, x)
         low, high = (np.broadcast_to(b, rivals.shape) for b in self.game.follower_bounds)
         return Batch(objective, limits, low, high, G, g)
 
     def example(self, x: Array, rivals: Array) -> Any:
-        """The CVXPY problem at one profile (d, J), (I, n), its parameters set."""
+        """The CVXPY problem at one profile, its parameters set.
+
+        Args:
+            x: leader actions (d, J).
+            rivals: everybody's actions (I, n).
+        """
         batch = self.batch(x[None], rivals[None])
         stack = self.stack(batch)
         stack.put(batch)
         return stack.problem
 
     def stack(self, batch: Batch, elastic: bool = False) -> Stack:
-        """The compiled problem for numbers of this form."""
+        """The compiled problem for numbers of this form.
+
+        Args:
+            batch: shows the form.
+            elastic: as for :class:`Stack`.
+        """
         functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
         key = (len(batch), functions, elastic)
         if key not in self._stacks:
@@ -275,6 +311,10 @@ class FormulaReplies:
 
     The formulas themselves are run on CVXPY variables, rivals and leaders in numbers, and compiled
     anew for every answer: slower than :class:`Replies`, and as accurate as a cone solver.
+
+    Args:
+        game: the market.
+        solver, options: as for :class:`Replies`.
     """
 
     def __init__(self, game: Game, solver: str | None, options: Mapping[str, Any]) -> None:
@@ -283,7 +323,12 @@ class FormulaReplies:
         self._solvers = choose(False, solver)
 
     def problem(self, x: Array, rivals: Array) -> tuple[Any, Any, list[Any], list[Any]]:
-        """The problem at one profile, its variable, its own limits and its shared limits."""
+        """The problem at one profile, its variable, its own limits and its shared limits.
+
+        Args:
+            x: leader actions (d, J).
+            rivals: everybody's actions (I, n).
+        """
         import cvxpy as cp
 
         y = cp.Variable(self.game.follower_shape, name=self.game.follower_action.name)
@@ -300,13 +345,23 @@ class FormulaReplies:
         return cp.Problem(goal, [*bounds, *limits, *shared]), y, limits, shared
 
     def example(self, x: Array, rivals: Array) -> Any:
-        """The CVXPY problem at one profile (d, J), (I, n)."""
+        """As :meth:`Replies.example`."""
         return self.problem(x, rivals)[0]
 
     def __call__(
         self, x: Array, rivals: Array, y: Array, lam: Array, mu: Array, cold: Array
     ) -> Answer:
-        """As :meth:`Replies.__call__`; nothing is expanded, so the start does not matter."""
+        """Best replies.
+
+        Args:
+            x: leader actions (B, d, J).
+            rivals: everybody's actions (B, I, n).
+            y, lam, mu: what is returned where there is no answer.
+            cold: of no use: nothing is expanded.
+
+        Raises:
+            RuntimeError: the solver has broken down for good.
+        """
         import cvxpy as cp
 
         out = Answer(

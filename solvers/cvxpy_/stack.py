@@ -58,7 +58,12 @@ class SolverFailure(Exception):
 
 
 def choose(quadratic: bool, named: str | None) -> list[str]:
-    """Solvers to try, in this order: a QP solver for a QP, a cone solver otherwise."""
+    """Solvers to try, in this order: a QP solver for a QP, a cone solver otherwise.
+
+    Args:
+        quadratic: whether the problem is a QP.
+        named: the user's choice, or None.
+    """
     import cvxpy as cp
 
     if named is not None:
@@ -81,7 +86,7 @@ def run_solver(
         exact: whether an answer short of the tolerances asks for the next solver.
 
     Returns:
-        the solver's name and the seconds it says it took.
+        the solver's name and the time that it says it took [s].
 
     Raises:
         SolverFailure: none of them brought an answer.
@@ -131,6 +136,7 @@ class Batch:
         return len(self.low)
 
     def at(self, batch: Array) -> Batch:
+        """The numbers of some elements."""
         limits = [t.at(batch) for t in self.limits]
         bounds = self.low[batch], self.high[batch]
         return Batch(self.objective.at(batch), limits, *bounds, self.G[batch], self.g[batch])
@@ -273,21 +279,41 @@ class Stack:
         return [sign * chosen >= sign * p]
 
     def out_of_reach(self, batch: Batch, solvers: list[str], options: Mapping[str, Any]) -> Array:
-        """Of an elastic stack: which elements (E,) have limits that cannot be met."""
+        """Of an elastic stack: which elements (E,) have limits that cannot be met.
+
+        Args:
+            batch: the numbers, of the form that the stack was made for.
+            solvers, options: as for :func:`run_solver`.
+
+        Raises:
+            SolverFailure: no solver brought an answer.
+        """
         assert self.elastic
         self.put(batch)
         run_solver(self.problem, solvers, options, exact=False)
         return np.asarray(self.slack.value) > UNMET
 
     def put(self, batch: Batch) -> None:
-        """Set the parameters."""
+        """Set the parameters.
+
+        Args:
+            batch: the numbers, of the form that the stack was made for.
+        """
         for put in self._set:
             put(batch)
 
     def solve(
         self, batch: Batch, solvers: list[str], options: Mapping[str, Any], exact: bool
     ) -> tuple[Array, Array, Array, str, float]:
-        """v (E, I, n), multipliers (E, I, m) and (E, k), the solver and its seconds."""
+        """The replies v (E, I, n), multipliers (E, I, m) and (E, k), the solver, its time [s].
+
+        Args:
+            batch: the numbers, of the form that the stack was made for.
+            solvers, options, exact: as for :func:`run_solver`.
+
+        Raises:
+            SolverFailure: no solver brought an answer, or one that is not finite.
+        """
         self.put(batch)
         name, seconds = run_solver(self.problem, solvers, options, exact)
         E, I = self.E, self.I
@@ -349,6 +375,6 @@ def _size(terms: Terms) -> Array:
 
 
 def _shared_size(b: Batch) -> Array:
-    """(B, k)"""
+    """The size of a shared limit's numbers (B, k), never zero."""
     size = np.abs(b.G).max((-1, -2), initial=0.0)
     return np.where(size > 0, size, 1.0)

@@ -4,8 +4,8 @@ Each follower's negated payoff and each of its limits is, as a function of the o
 
     f(v) = const + lin . v + 1/2 v' Q v + sum_a coef_a g_a(A_a v + b_a),
 
-where g is log, exp, sqrt or a power (:mod:`stackel.structure`) and the numbers depend on rivals
-and leaders. They are what a compiled CVXPY problem takes as parameters.
+where g is log, exp, sqrt or a power (:mod:`stackel.calculus.structure`) and the numbers depend on
+rivals and leaders. They are what a compiled CVXPY problem takes as parameters.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class AtomKind:
 
     @property
     def convex(self) -> bool:
+        """Whether its function is convex, for every exponent; otherwise it counts as concave."""
         if self.op == "pow":
             assert self.exponent is not None
             return bool(((self.exponent >= 1) | (self.exponent <= 0)).all())
@@ -70,14 +71,19 @@ class AtomKind:
 
 @dataclass
 class Atom:
-    """An atom's numbers: coefficients (B, I, v), arguments A (B, I, v, n) and b (B, I, v)."""
+    """An atom's numbers.
+
+    Attributes:
+        coef: coefficients (B, I, v).
+        A, b: its arguments A y + b, (B, I, v, n) and (B, I, v).
+    """
 
     coef: Array
     A: Array
     b: Array
 
     def argument(self, y: Array) -> Array:
-        """(B, I, v)"""
+        """The atom's arguments (B, I, v) at actions y (B, I, n)."""
         return (self.A * y[..., None, :]).sum(-1) + self.b
 
 
@@ -98,6 +104,7 @@ class Terms:
     atoms: list[tuple[AtomKind, Atom]]
 
     def at(self, batch: Array) -> Terms:
+        """The terms at some batch elements."""
         atoms = [(k, Atom(a.coef[batch], a.A[batch], a.b[batch])) for k, a in self.atoms]
         quad = None if self.quad is None else self.quad[batch]
         return Terms(self.const[batch], self.lin[batch], quad, atoms)
@@ -117,7 +124,7 @@ class Terms:
         return good
 
     def expand(self, y: Array) -> tuple[Array, Array, Array]:
-        """Value (B, I), gradient (B, I, n) and Hessian (B, I, n, n) at y (B, I, n)."""
+        """Value (B, I), gradient (B, I, n) and Hessian (B, I, n, n) at actions y (B, I, n)."""
         value = self.const + (self.lin * y).sum(-1)
         slope = np.array(self.lin)
         hessian = np.zeros((*y.shape, y.shape[-1]))
@@ -137,6 +144,9 @@ class Terms:
 
 class Recovered:
     """The terms of a game's followers, recovered once and evaluated where they are wanted.
+
+    Args:
+        calculus: the game's.
 
     Attributes:
         complete: whether every formula is made of such terms, and shared limits are affine.
@@ -203,7 +213,12 @@ class Recovered:
         return plan
 
     def terms(self, rivals: Array, x: Array) -> list[Terms]:
-        """The negated payoff's terms, then each limit's, at rivals (B, I, n) and x (B, d, J)."""
+        """The negated payoff's terms, then each limit's.
+
+        Args:
+            rivals: everybody's actions (B, I, n).
+            x: leader actions (B, d, J).
+        """
         shape = rivals.shape
         with np.errstate(all="ignore"):
             values = self._program(np.zeros(shape[-2:]), rivals, x)
@@ -238,7 +253,12 @@ class Recovered:
         return out
 
     def agrees(self, y: Array, rivals: Array, x: Array) -> bool:
-        """Whether the terms say what the formulas say, at one profile (I, n), (d, J)."""
+        """Whether the terms say what the formulas say, at one profile.
+
+        Args:
+            y, rivals: actions (I, n).
+            x: leader actions (d, J).
+        """
         payoff, *limits = self.terms(rivals[None], x[None])
         wanted = [-self.calculus.follower_payoffs(y, rivals, x)]
         lam, mu = self.calculus.zeros(())

@@ -135,7 +135,7 @@ def build(game: Game, leader: int, x: Any = None, mode: str = "product", knob: f
         a ``pyomo.environ.ConcreteModel``.
 
     Raises:
-        OptionError: no such leader or mode.
+        OptionError: no such leader or mode, or another number of leader actions.
     """
     import pyomo.environ as pyo
 
@@ -255,6 +255,9 @@ class _Search:
         Args:
             globally: from all starts, rather than near its last action.
             at: payoffs (J,) where the leaders stand; who does not gain then stays.
+
+        Raises:
+            _Failed: a leader's problem was solved from no start.
         """
         largest = 0.0
         for leader in self.leaders:

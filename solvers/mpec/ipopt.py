@@ -70,7 +70,7 @@ class Ipopt:
 
 
 def idaes_folder() -> Path | None:
-    """Where ``idaes get-extensions`` puts executables.
+    """Where ``idaes get-extensions`` puts executables; None if no home is known.
 
     The rule of idaes.config.get_data_directory, without its import, which takes seconds and
     changes the logging.
@@ -142,7 +142,11 @@ class Program:
         """Solve from where the model stands; the point reached is loaded whatever the outcome.
 
         Args:
-            seconds: most wall-clock time.
+            seconds: most wall-clock time [s]; None: as long as it takes.
+
+        Raises:
+            OptionError: the IPOPT inside casadi does not take its options.
+            RuntimeError: an executable does not run, or returns no solution.
         """
         if self.ipopt.executable is None:
             return self._solve_inside(seconds)
@@ -325,7 +329,15 @@ def _box(v: Any) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Solution:
-    """The content of a .sol file (D. Gay, Writing .nl files, 2005, section on .sol)."""
+    """The content of a .sol file (D. Gay, Writing .nl files, 2005, section on .sol).
+
+    Attributes:
+        message: the solver's own words.
+        code: its result code; below 200 it has solved the problem.
+        values: of the variables, in the order of the .nl file.
+        dual: the constraints' multipliers, in that order.
+        suffixes: by name, numbers by place.
+    """
 
     message: str
     code: int
@@ -337,9 +349,12 @@ class Solution:
 def read_solution(text: str) -> Solution:
     """Read a .sol file.
 
+    Args:
+        text: its content.
+
     Raises:
-        RuntimeError: the file is not one.
-    """
+        RuntimeError: it is not one.
+    """  # noqa: DOC501 - the ValueError raised here ends as a RuntimeError
     lines = [line.strip() for line in text.splitlines()]
     try:
         at = lines.index("Options")

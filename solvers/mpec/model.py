@@ -61,7 +61,11 @@ class Pair:
 
 
 class Ties:
-    """A sparse matrix that multiplies arrays of symbols, skipping its zeros."""
+    """A sparse matrix that multiplies arrays of symbols, skipping its zeros.
+
+    Args:
+        matrix: (I, I), SciPy's.
+    """
 
     __array_ufunc__ = None
 
@@ -70,6 +74,7 @@ class Ties:
 
     @property
     def T(self) -> Ties:
+        """The transpose."""
         return Ties(self.matrix.T)
 
     def __matmul__(self, other: Any) -> Array:
@@ -86,8 +91,11 @@ class Ties:
 
 
 def on_symbols(game: Game) -> Game:
-    """The game with data that multiplies Pyomo symbols: float arrays (an integer has no power of
-    -1 in NumPy) and sparse ties that add only what is there."""
+    """The game with data that multiplies Pyomo symbols.
+
+    Float arrays, since an integer has no power of -1 in NumPy, and sparse ties that add only what
+    is there.
+    """
 
     def convert(value: Any) -> Any:
         if isinstance(value, SparseOperator):
@@ -118,7 +126,13 @@ def _limits(values: Mapping[str, Any]) -> dict[tuple[str, int, int], Any]:
 
 
 def add_actions(model: Any, game: Game, x: Array) -> None:
-    """Variables ``model.x[row, leader]`` within the leaders' bounds, standing at x (d, J)."""
+    """Variables ``model.x[row, leader]`` within the leaders' bounds.
+
+    Args:
+        model: the Pyomo model that gets them.
+        game: the market.
+        x: leader actions (d, J) where they stand.
+    """
     import pyomo.environ as pyo
 
     low, high = game.leader_bounds
@@ -136,6 +150,10 @@ def add_followers(model: Any, game: Game) -> list[Pair]:
     Adds ``y[i, a]``, its bounds' multipliers ``low_dual`` and ``high_dual``, the limits' slacks and
     multipliers ``slack``, ``multiplier`` (own: by name, follower, column) and ``shared_slack``,
     ``shared_multiplier``, and the constraints ``stationarity``, ``limit``, ``shared_limit``.
+
+    Args:
+        model: has the variables of :func:`add_actions`.
+        game: the market.
 
     Returns:
         the complementarity pairs; bounds at which a formula blows up have none, since no follower
@@ -222,7 +240,12 @@ def add_followers(model: Any, game: Game) -> list[Pair]:
 
 
 def leader_formulas(model: Any, game: Game) -> tuple[Array, dict[tuple[str, int, int], Any]]:
-    """All leaders' payoffs (J,) and limits by (name, row, leader), as expressions."""
+    """All leaders' payoffs (J,) and limits by (name, row, leader), as expressions.
+
+    Args:
+        model: has the variables of :func:`add_actions` and :func:`add_followers`.
+        game: the market.
+    """
     symbolic = on_symbols(game)
     x, y = _grid(model.x, game.leader_shape), _grid(model.y, game.follower_shape)
     payoff = np.asarray(symbolic.leader_payoff(x, y), dtype=object).reshape(-1)
@@ -230,10 +253,15 @@ def leader_formulas(model: Any, game: Game) -> tuple[Array, dict[tuple[str, int,
 
 
 def build_leader(game: Game, leader: int, x: Array) -> tuple[Any, list[Pair]]:
-    """Leader ``leader``'s problem over the followers' conditions, the other leaders at x (d, J).
+    """One leader's problem over the followers' conditions.
 
     The objective is minus the leader's payoff, to be minimised. The other leaders' decisions are
     fixed variables, so that one model serves every round: ``model.x[row, other].fix(value)``.
+
+    Args:
+        game: the market.
+        leader: which leader, counted from 0.
+        x: leader actions (d, J): where it begins and the others stay.
 
     Returns:
         the model, still without its complementarity, and the pairs that need one.
@@ -258,7 +286,12 @@ def build_leader(game: Game, leader: int, x: Array) -> tuple[Any, list[Pair]]:
 
 
 def read_actions(model: Any, game: Game) -> tuple[Array, Array]:
-    """Leader actions (d, J) and follower actions (I, n) where the model stands, within bounds."""
+    """Leader actions (d, J) and follower actions (I, n) where the model stands, within bounds.
+
+    Args:
+        model: the Pyomo model.
+        game: its market.
+    """
     x = np.array([float(v.value) for v in _grid(model.x, game.leader_shape).ravel()])
     y = np.array([float(v.value) for v in _grid(model.y, game.follower_shape).ravel()])
     return (

@@ -41,8 +41,13 @@ class Pieces:
         pairs: its complementarity.
         mode: how it is approached.
         tolerance: the products a b at which the mode stops.
-        ipopt, options: see :class:`stackel.solvers.ipopt.Program`.
+        ipopt, options: see :class:`stackel.solvers.mpec.ipopt.Program`.
         run: whose clock is kept.
+
+    Attributes:
+        sides: which of each pair is zero where the model stands; None if that is not known.
+        solves: how often IPOPT was run.
+        message: its last words.
     """
 
     def __init__(
@@ -71,9 +76,11 @@ class Pieces:
     # -- where the model stands ----------------------------------------------------------------
 
     def snapshot(self) -> list[float]:
+        """The values of all variables, for :meth:`restore`."""
         return [v.value for v in self._variables]
 
     def restore(self, values: list[float]) -> None:
+        """Stand where the model stood when these were its values."""
         for v, value in zip(self._variables, values, strict=True):
             v.set_value(value, skip_validation=True)
 
@@ -98,6 +105,12 @@ class Pieces:
 
         Args:
             skip: how many knobs at its loose end to leave out.
+
+        Returns:
+            whether IPOPT solved any.
+
+        Raises:
+            Stop: the run's time is up.
         """
         knob = self.model.complementarity.knob
         good = None
@@ -120,6 +133,9 @@ class Pieces:
 
         Returns:
             whether one was solved; otherwise the model stands where it stood.
+
+        Raises:
+            Stop: the run's time is up.
         """
         before = self.snapshot()
         guesses = [self.sides] if self.sides is not None else [self._guess(), self._nearer()]

@@ -43,7 +43,12 @@ _KINDS = {
 
 
 def kind(model: Any, pairs: Sequence[Pair]) -> str:
-    """The kind of stationarity where the model of one leader stands, in words."""
+    """The kind of stationarity where the model of one leader stands, in words.
+
+    Args:
+        model: as :func:`stackel.solvers.mpec.build` makes it.
+        pairs: its complementarity.
+    """
     doubly = [k for k, p in enumerate(pairs) if max(map(abs, p.values)) <= NEGLIGIBLE]
     if not doubly:
         return "strong (no pair is doubly active)"

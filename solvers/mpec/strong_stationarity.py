@@ -42,7 +42,19 @@ CHOICE = 1e-3
 
 
 class StrongStationarity:
-    """The joint problem of a game's leaders, begun at x (d, J)."""
+    """The joint problem of a game's leaders.
+
+    Args:
+        game: the market.
+        x: leader actions (d, J) to begin at.
+        mode: makes the treatment of complementarity.
+        tolerance, ipopt, options, run: as for :class:`Pieces`.
+
+    Attributes:
+        model: the Pyomo model.
+        followers: the followers' pairs.
+        pieces: the model with all pairs, the leaders' multipliers' among them.
+    """
 
     def __init__(
         self,
@@ -124,7 +136,12 @@ class StrongStationarity:
         return pairs
 
     def begin(self, x: Array, leaders: Sequence[Pieces]) -> None:
-        """Stand where the leaders' own problems ended, with their multipliers, at x (d, J)."""
+        """Stand where the leaders' own problems ended, with their multipliers.
+
+        Args:
+            x: leader actions (d, J).
+            leaders: the problems, one a leader.
+        """
         for (row, j), value in np.ndenumerate(x):
             self.model.x[row, j].set_value(float(value), skip_validation=True)
         last = leaders[-1].model
@@ -154,7 +171,11 @@ class StrongStationarity:
             block.xi[k].set_value(max(needed, default=0.0))
 
     def solve(self) -> bool:
-        """Whether a point was found that is strongly stationary for every leader."""
+        """Whether a point was found that is strongly stationary for every leader.
+
+        Raises:
+            Stop: the run's time is up.
+        """
         return self.pieces.approach() and self.pieces.polish(pivot=False)
 
     def stationarity(self) -> str:

@@ -24,7 +24,11 @@ ENDS = ("source", "target")
 
 
 def read_text(path: Path) -> str:
-    """A file's text; every way that this fails is a :class:`GameError`."""
+    """A file's text.
+
+    Raises:
+        GameError: there is no such file, it cannot be read, or it is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")  # spreadsheets write the mark that sig drops
     except FileNotFoundError:
@@ -36,7 +40,20 @@ def read_text(path: Path) -> str:
 
 
 class Table:
-    """A CSV file: a header, unless all its cells are numbers, and rows of equal length."""
+    """A CSV file: a header, unless all its cells are numbers, and rows of equal length.
+
+    Cells are separated by whichever of comma, semicolon and tab the first line has most of.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        header: the columns' names, or None.
+        lines: number of the line in the file, and its cells, one a row.
+
+    Raises:
+        GameError: no file, no rows, rows of different length, or no CSV.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +80,11 @@ class Table:
             raise GameError(f"{path} has a header but no rows")
 
     def position(self, column: str) -> int:
-        """Where a column stands."""
+        """Where a column stands, counted from 0.
+
+        Raises:
+            GameError: there is no header, or no such column in it.
+        """
         if self.header is None:
             raise GameError(f"{self.path} has no header line, so no column {column!r}; add one")
         if column not in self.header:
@@ -71,15 +92,29 @@ class Table:
         return self.header.index(column)
 
     def texts(self, column: str) -> list[str]:
+        """A column's cells.
+
+        Raises:
+            GameError: as :meth:`position`.
+        """
         k = self.position(column)
         return [row[k] for _, row in self.lines]
 
     def numbers(self, column: str) -> np.ndarray:
+        """A column (rows,) of numbers.
+
+        Raises:
+            GameError: as :meth:`position`, or a cell is no number.
+        """
         k = self.position(column)
         return np.array([self._number(line, row, k) for line, row in self.lines])
 
     def matrix(self) -> np.ndarray:
-        """All cells; a first column without a heading holds labels and is left out."""
+        """All cells (rows, columns); a first column without a heading holds labels and is left out.
+
+        Raises:
+            GameError: a cell is no number.
+        """
         width = len(self.lines[0][1])
         start = 1 if self.header is not None and self.header[0] == "" else 0
         return np.array(
@@ -98,6 +133,13 @@ def edge_list(path: Path, directed: bool = False) -> nx.Graph:
     """The graph of a CSV file with columns source, target and, if it likes, weight.
 
     An undirected tie may stand once or both ways round, but not with two weights.
+
+    Args:
+        path: the file.
+        directed: whether a tie goes one way only.
+
+    Raises:
+        GameError: the file is no such table, or a tie has two weights.
     """
     table = Table(path)
     ends = [table.texts(name) for name in ENDS]
@@ -115,7 +157,14 @@ def edge_list(path: Path, directed: bool = False) -> nx.Graph:
 
 
 def graph_file(path: Path) -> tuple[nx.Graph, bool]:
-    """A graph in one of networkx's formats, and whether the format lists its nodes in order."""
+    """A graph in one of networkx's formats, and whether the format lists its nodes in order.
+
+    Args:
+        path: the file; its ending is one of :data:`FORMATS`.
+
+    Raises:
+        GameError: another ending, no file, or a file that is not of that format.
+    """
     if path.suffix not in FORMATS:
         raise GameError(
             f"{path} has the ending {path.suffix or 'none'!r}; expected one of "
@@ -151,6 +200,10 @@ def tie_matrix(
         listed: whether the graph's own order of nodes was chosen by its author.
         nodes: how many followers (nodes are numbers counted from 0), or their names in order.
         weight: of the edges that state none.
+
+    Raises:
+        GameError: no nodes, nodes in no known order or named twice, one that is not among those
+            named, or a weight that is no number.
     """
     graph = nx.relabel_nodes(graph, {n: str(n) for n in graph})
     if nodes is None:

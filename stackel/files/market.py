@@ -14,7 +14,7 @@
     backend = "admm"
     penalty = 5.0
 
-A further table, ``[sweep]``, is what :mod:`stackel.sweep_file` reads.
+A further table, ``[sweep]``, is what :mod:`stackel.files.sweep` reads.
 
 ``preset = "fig3"`` in place of ``market`` starts from a preset; ``[data]`` then holds only what
 differs. Files are looked up beside the TOML file. Data may stand in
@@ -115,6 +115,9 @@ class Parts:
 def read_market(path: str | Path) -> MarketFile:
     """Read a market file.
 
+    Args:
+        path: the file (TOML).
+
     Raises:
         GameError: anything wrong with it, naming file and field.
     """
@@ -125,7 +128,14 @@ def read_market(path: str | Path) -> MarketFile:
 
 @contextmanager
 def located(path: str | Path) -> Iterator[None]:
-    """Errors name the file they come from."""
+    """Errors name the file they come from.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GameError: whatever error of this library was raised in the context.
+    """
     try:
         yield
     except StackelError as error:
@@ -152,7 +162,11 @@ def read_parts(path: str | Path) -> Parts:
 
 
 def required(kind: Any) -> list[str]:
-    """The fields that a market, or a group of its fields, cannot do without."""
+    """The fields that a market, or a group of its fields, cannot do without.
+
+    Args:
+        kind: the dataclass.
+    """
     return [
         f.name
         for f in fields(kind)
@@ -192,7 +206,11 @@ def _read(document: Mapping[str, Any], folder: Path) -> Parts:
 
 @contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
-    """Let ``module:Class`` name a module beside the market file."""
+    """Let ``module:Class`` name a module beside the market file.
+
+    Args:
+        folder: the market file's; last on Python's path for as long as the context lasts.
+    """
     place = str(folder.resolve())
     sys.path.append(place)
     try:
@@ -202,7 +220,11 @@ def importing_from(folder: Path) -> Iterator[None]:
 
 
 def _values(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str) -> dict[str, Any]:
-    """What a table of the file states of a market's fields, or of a group of them."""
+    """What a table of the file states of a market's fields, or of a group of them.
+
+    Raises:
+        GameError: an unknown field, or a value that does not fit.
+    """
     hints = get_type_hints(kind, include_extras=True)
     known = {f.name: f for f in fields(kind) if f.init}
     values = {}
@@ -215,7 +237,12 @@ def _values(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str
 
 
 def _make(kind: Any, base: Any, values: Mapping[str, Any], at: str = "data") -> Any:
-    """A market, or a group of its fields."""
+    """A market, or a group of its fields.
+
+    Raises:
+        GameError: a field is missing, or the values make none.
+        StackelError: of the market's own.
+    """
     if base is not None:
         return replace(base, **values)
     lacking = [name for name in required(kind) if name not in values]
@@ -311,7 +338,11 @@ def _from_csv(table: Table, column: Any, grid: Grid) -> Any:
 
 
 def _nodes(value: Any, folder: Path) -> Any:
-    """The followers' order: a number of them, names, or a column of a CSV file."""
+    """The followers' order: a number of them, names, or a column of a CSV file.
+
+    Raises:
+        GameError: anything else.
+    """
     if isinstance(value, dict) and set(value) == {"csv", "column"}:
         return Table(folder / value["csv"]).texts(value["column"])
     good = isinstance(value, list) and all(fits(n, (str, int)) for n in value)
@@ -324,7 +355,11 @@ def _nodes(value: Any, folder: Path) -> Any:
 
 
 def _solve_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked as far as can be without the solver's library."""
+    """Checked as far as can be without the solver's library.
+
+    Raises:
+        GameError: an unknown backend or entry, or a value of another type.
+    """
     for name, (kinds, expected) in SOLVE.items():
         if name in table and type(table[name]) not in kinds:
             raise GameError(f"[solve] {name} = {table[name]!r}; expected {expected}")

@@ -129,6 +129,9 @@ class MarketMaker:
 def read_sweep(path: str | Path) -> SweepFile:
     """Read the sweep of a market file.
 
+    Args:
+        path: the file (TOML), with a table ``[sweep]``.
+
     Raises:
         GameError: anything wrong with the file that shows before the first market is made.
     """
@@ -176,7 +179,11 @@ def _groups(kind: type[Game]) -> dict[str, Any]:
 
 
 def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names: TOML reads ``unit_cost.0 = [...]`` without quotes as a table in a table."""
+    """Dotted names: TOML reads ``unit_cost.0 = [...]`` without quotes as a table in a table.
+
+    Yields:
+        name and value.
+    """
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{name}.")
@@ -185,7 +192,11 @@ def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
 
 
 def _with_entry(where: str, field: str, before: Any, place: Sequence[str], new: Any) -> Any:
-    """An array with one entry changed."""
+    """An array with one entry changed.
+
+    Raises:
+        GameError: there is no array, no such entry, or the new one is no number.
+    """
     if before is None or np.ndim(before) == 0:
         stated = "is not stated" if before is None else "is one number for all"
         raise GameError(f"{where}: {field} {stated}; write it as a list to vary one entry of it")
@@ -208,7 +219,11 @@ def _with_entry(where: str, field: str, before: Any, place: Sequence[str], new: 
 
 
 def _options(parts: Parts, table: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of ``stackel.sweep``: [solve]'s, then [sweep]'s own."""
+    """Arguments of ``stackel.sweep``: [solve]'s, then [sweep]'s own.
+
+    Raises:
+        GameError: an unknown backend.
+    """
     options = dict(parts.solve_options)
     if table.get("backend", options.get("backend")) != options.get("backend"):
         options = {k: v for k, v in options.items() if k in SOLVE}

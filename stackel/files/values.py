@@ -11,6 +11,10 @@ from stackel.errors import GameError
 def check_numbers(where: str, value: Any) -> None:
     """A number, a list of numbers, or a list of equally long lists of numbers.
 
+    Args:
+        where: what errors call it.
+        value: as TOML gives it.
+
     Raises:
         GameError: anything else; names the entry at fault.
     """
@@ -37,7 +41,12 @@ def check_numbers(where: str, value: Any) -> None:
 
 
 def fits(value: Any, options: tuple[Any, ...]) -> bool:
-    """Whether a TOML value has one of these types; a type that TOML cannot express fits all."""
+    """Whether a TOML value has one of these types; a type that TOML cannot express fits all.
+
+    Args:
+        value: as TOML gives it.
+        options: types and ``Literal``; a whole number is a ``float`` too, a boolean no number.
+    """
     for option in options:
         if get_origin(option) is Literal:
             if value in get_args(option):

@@ -71,7 +71,15 @@ class Action:
 
 @dataclass(frozen=True)
 class Game(Memo):
-    """Base class of every market. See the module's docstring for how to write one."""
+    """Base class of every market. See the module's docstring for how to write one.
+
+    Actions are in the units of the two :class:`Action`. Payoffs count as being in one unit, since
+    ``welfare`` adds them up.
+
+    Raises:
+        GameError: at construction: data that is not numbers, of a wrong shape or for another number
+            of players, bounds that cross, or what :meth:`validate` rejects.
+    """
 
     def __post_init__(self) -> None:
         hints = _hints(type(self))
@@ -105,40 +113,82 @@ class Game(Memo):
 
     @property
     def leader_action(self) -> Action:
-        """What each leader decides."""
+        """What each leader decides.
+
+        Raises:
+            GameError: the market does not say.
+        """
         raise GameError(f"{type(self).__name__} must define the property leader_action")
 
     @property
     def follower_action(self) -> Action:
-        """What each follower decides."""
+        """What each follower decides.
+
+        Raises:
+            GameError: the market does not say.
+        """
         raise GameError(f"{type(self).__name__} must define the property follower_action")
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
-        """Each follower's payoff, (..., I, 1), at its action y (own row), the rivals' and x."""
+        """Each follower's payoff (..., I, 1).
+
+        Args:
+            y: actions (..., I, n), of which a follower's payoff uses its own row only.
+            rivals: everybody's actions (..., I, n), frozen: what it takes from the others.
+            x: leader actions (..., d, J).
+
+        Raises:
+            GameError: the market does not define it.
+        """
         raise GameError(f"{type(self).__name__} must define follower_payoff(y, rivals, x)")
 
     def leader_payoff(self, x: Any, y: Any) -> Any:
-        """Each leader's payoff, (..., 1, J)."""
+        """Each leader's payoff (..., 1, J).
+
+        Args:
+            x: leader actions (..., d, J).
+            y: follower actions (..., I, n).
+
+        Raises:
+            GameError: the market does not define it.
+        """
         raise GameError(f"{type(self).__name__} must define leader_payoff(x, y)")
 
     def follower_limits(self, y: Any, rivals: Any, x: Any) -> Mapping[str, Any]:
-        """Each follower's own limits by name, each (..., I, m) and <= 0."""
+        """Each follower's own limits by name, each (..., I, m) and <= 0 where it is met.
+
+        Args:
+            y, rivals, x: as for :meth:`follower_payoff`.
+        """
         return {}
 
     def shared_limits(self, y: Any, x: Any) -> Mapping[str, Any]:
-        """Limits that the followers share, by name, any core shape, each <= 0.
+        """Limits that the followers share, by name, any core shape, each <= 0 where it is met.
 
         The equilibrium computed is the variational one: one multiplier for everybody
         (Facchinei and Kanzow, Generalized Nash equilibrium problems, 4OR 2007, section 3.3).
+
+        Args:
+            y: follower actions (..., I, n).
+            x: leader actions (..., d, J).
         """
         return {}
 
     def leader_limits(self, x: Any, y: Any) -> Mapping[str, Any]:
-        """Each leader's limits by name, each (..., m, J) and <= 0, the followers re-settled."""
+        """Each leader's limits by name, each (..., m, J) and <= 0 where it is met.
+
+        Args:
+            x: leader actions (..., d, J).
+            y: the followers' answers to them (..., I, n).
+        """
         return {}
 
     def validate(self) -> None:
-        """Checks of a market's own; use :meth:`reject` to name the value at fault."""
+        """Checks of a market's own; use :meth:`reject` to name the value at fault.
+
+        Raises:
+            GameError: a value that makes no market.
+        """
 
     # -- what the core derives -----------------------------------------------------------------
 
@@ -164,24 +214,35 @@ class Game(Memo):
 
     @cached_property
     def leader_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest leader actions, each (d, J)."""
+        """Lowest and highest leader actions, each (d, J).
+
+        Raises:
+            GameError: bounds that do not fit that shape, are NaN, or cross.
+        """
         action = self.leader_action
         return grids.bounds(action.low, action.high, self.leader_shape, action.name)
 
     @cached_property
     def follower_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest follower actions, each (I, n)."""
+        """Lowest and highest follower actions, each (I, n).
+
+        Raises:
+            GameError: bounds that do not fit that shape, are NaN, or cross.
+        """
         action = self.follower_action
         return grids.bounds(action.low, action.high, self.follower_shape, action.name)
 
     def reject(self, field: str, bad: Any, expected: str, way_out: str = "") -> None:
-        """Raise a :class:`GameError` that names the first value of a field that is bad.
+        """Refuse the market if a field has a bad value; the first one is named.
 
         Args:
             field: the field's name.
             bad: booleans of the field's shape (or broadcasting to it), True where it is bad.
             expected: what was expected, e.g. ``"a positive number"``.
             way_out: what the user can do.
+
+        Raises:
+            GameError: there is a bad value.
         """
         bad = np.asarray(bad)
         if not bad.any():
@@ -201,14 +262,19 @@ class Game(Memo):
         """This game with every array of data converted, e.g. to torch tensors on a device.
 
         Data is converted as it stands, without the checks of construction.
+
+        Args:
+            convert: from an array, or a :class:`~stackel.game.SparseOperator`, to what takes its
+                place.
         """
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {k: v for k, v in data.items() if isinstance(v, (np.ndarray, SparseOperator))}
         return self.over({name: convert(value) for name, value in arrays.items()})
 
     def over(self: Self, data: Mapping[str, Any]) -> Self:
-        """This game's formulas over other data, which is taken as it stands, without the checks of
-        construction: for as many followers and leaders.
+        """This game's formulas over other data, for as many followers and leaders.
+
+        Data is taken as it stands, without the checks of construction.
 
         Args:
             data: values by field; the other fields keep theirs.

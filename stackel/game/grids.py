@@ -25,7 +25,12 @@ DENSE_FROM_FILL = 0.25
 
 @dataclass(frozen=True)
 class Grid:
-    """Which players a field's two core axes run over."""
+    """Which players a field's two core axes run over.
+
+    Attributes:
+        name: ``"follower"``, ``"leader"``, ``"pairs"`` or ``"peers"``.
+        rows, columns: ``"followers"``, ``"leaders"``, or None for an axis of length 1.
+    """
 
     name: str
     rows: str | None
@@ -52,7 +57,14 @@ def _is_sparse(value: Any) -> bool:
 
 
 class SparseOperator:
-    """A sparse (I, I) matrix that multiplies arrays with any batch axes in front."""
+    """A sparse (I, I) matrix that multiplies arrays with any batch axes in front.
+
+    Args:
+        matrix: anything that SciPy makes a sparse array of.
+
+    Attributes:
+        matrix: the same in compressed rows.
+    """
 
     __stackel_operator__ = True
     __array_ufunc__ = None
@@ -62,14 +74,17 @@ class SparseOperator:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(I, I)."""
         rows, columns = self.matrix.shape
         return rows, columns
 
     @property
     def T(self) -> SparseOperator:
+        """The transpose."""
         return SparseOperator(self.matrix.T)
 
     def toarray(self) -> np.ndarray:
+        """The matrix (I, I) with all its zeros."""
         return self.matrix.toarray()
 
     def __matmul__(self, other: Any) -> Any:
@@ -91,7 +106,11 @@ class SparseOperator:
 
 
 def _as_matrix(value: Any, where: str) -> Any:
-    """Peers as the user gave them: a graph, a sparse matrix or a dense one."""
+    """Peers as the user gave them: a graph, a sparse matrix or a dense one.
+
+    Raises:
+        GameError: a graph without nodes, or what is not numbers.
+    """
     if isinstance(value, SparseOperator):
         return value.matrix  # ours: zeros left out at its making
     if isinstance(value, nx.Graph):
@@ -129,9 +148,17 @@ def _reject_non_finite(array: Any, where: str) -> None:
 def read(value: Any, grid: Grid, where: str) -> tuple[Any, dict[str, int]]:
     """Lay one field on its grid, and say how many players it speaks of.
 
+    Args:
+        value: what the user has: a number, a list, a column, a matrix, a graph.
+        grid: where it belongs.
+        where: what errors call it.
+
     Returns:
         the array (a scalar stays 0-dimensional until the sizes are known), and the number of
         followers and leaders that it fixes.
+
+    Raises:
+        GameError: not numbers, not finite, or of a shape that is not the grid's.
     """
     array = _as_matrix(value, where) if grid.name == "peers" else _as_array(value, where)
     if _is_sparse(array) or array.dtype != object:
@@ -163,7 +190,17 @@ def read(value: Any, grid: Grid, where: str) -> tuple[Any, dict[str, int]]:
 
 
 def place(array: Any, grid: Grid, sizes: dict[str, int]) -> Any:
-    """Broadcast a scalar over its grid; choose dense or sparse for peers."""
+    """Broadcast a scalar over its grid; choose dense or sparse for peers.
+
+    Args:
+        array: what :func:`read` gave.
+        grid: its grid.
+        sizes: numbers of ``"followers"`` and ``"leaders"``.
+
+    Returns:
+        an array (1, J), (I, 1), (I, J) or (I, I); a :class:`SparseOperator` for many peers with
+        few ties. A number for peers ties everybody to everybody else, not to itself.
+    """
     shape = tuple(1 if players is None else sizes[players] for players in (grid.rows, grid.columns))
     if grid.name != "peers":
         return _filled(array, shape)
@@ -177,7 +214,11 @@ def place(array: Any, grid: Grid, sizes: dict[str, int]) -> Any:
 
 
 def _filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A copy of that shape: ``np.broadcast_to``, without its overhead on small markets."""
+    """A copy of that shape: ``np.broadcast_to``, without its overhead on small markets.
+
+    Raises:
+        ValueError: the array does not broadcast to it.
+    """
     if array.ndim > len(shape):
         raise ValueError(f"shape {array.shape} does not broadcast to {shape}")
     out = np.empty(shape, array.dtype)
@@ -187,6 +228,11 @@ def _filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.ndarray, np.ndarray]:
     """An action's bounds on its grid, checked.
+
+    Args:
+        low, high: numbers, or arrays that broadcast to the shape; may be infinite.
+        shape: of all players' actions, (d, J) or (I, n).
+        name: of the action, for errors.
 
     Raises:
         GameError: bounds that do not fit the action's shape, are NaN, or cross.
@@ -217,7 +263,11 @@ def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.n
 
 
 def middle(low: Array, high: Array) -> Array:
-    """A point inside a box: its middle, or a unit off its finite side."""
+    """A point inside a box: its middle, or a unit off its finite side; 0 where it has none.
+
+    Args:
+        low, high: the box, arrays of one shape; may be infinite.
+    """
     low_is, high_is = np.isfinite(low), np.isfinite(high)
     safe_low, safe_high = np.where(low_is, low, 0.0), np.where(high_is, high, 0.0)
     one_sided = np.where(low_is, safe_low + 1.0, np.where(high_is, safe_high - 1.0, 0.0))

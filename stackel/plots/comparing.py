@@ -19,6 +19,10 @@ def comparison(found: Answers) -> Figure:
     """The leaders' actions by backend, and how far each answer is from the first that holds.
 
     A backend whose point is refuted is drawn in grey; left of the dashed line answers are the same.
+    Distances are relative, those of :meth:`stackel.Equilibrium.distance`.
+
+    Args:
+        found: what :func:`stackel.compare` returns.
 
     Raises:
         GameError: no backend has an answer.

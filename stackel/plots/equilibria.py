@@ -40,7 +40,11 @@ Colours = Sequence[str | Sequence[str]]  # of each series: one, or one for each 
 def equilibrium(eq: Answer) -> Figure:
     """The leaders' prices, the followers' purchases and, where there are ties, their graph.
 
-    Beyond :data:`MANY` followers their distribution is shown, and no graph.
+    Actions are drawn in their units. Beyond :data:`MANY` followers their distribution is shown, and
+    no graph.
+
+    Args:
+        eq: an answer.
 
     Raises:
         ImportError: matplotlib is missing.

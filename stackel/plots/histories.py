@@ -27,6 +27,9 @@ def convergence(eq: Answer) -> Figure:
     Of a residual of every player, the largest is shown. A history in stages (a column ``stage``)
     is counted and shown stage by stage. One with neither residuals nor prices is shown whole.
 
+    Args:
+        eq: an answer with a history.
+
     Raises:
         GameError: the history is empty, or holds no numbers.
         ImportError: matplotlib is missing.

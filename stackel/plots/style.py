@@ -42,7 +42,11 @@ STYLE: dict[str, Any] = {
 
 
 def style() -> AbstractContextManager[None]:
-    """Matplotlib's settings for our figures, for as long as the context lasts."""
+    """Matplotlib's settings for our figures, for as long as the context lasts.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -51,7 +55,11 @@ def style() -> AbstractContextManager[None]:
 
 
 def figure_of(height: float, width: float = WIDTH) -> Figure:
-    """A figure that pyplot knows nothing of, in inches."""
+    """A figure that pyplot knows nothing of.
+
+    Args:
+        height, width: its size [inch].
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=144, layout="constrained")
@@ -67,25 +75,38 @@ def _png(figure: Figure) -> bytes:
 
 
 def axis_label(action: Action, total: bool = False) -> str:
+    """An action's name and unit, ``price [$]``; of a total, ``total price [$]``."""
     name = f"total {action.name}" if total else action.name
     return f"{name} [{action.unit}]" if action.unit else name
 
 
 def legend(ax: Axes, columns: int = 4) -> None:
-    """Above the axes, where it covers no data."""
+    """A legend above the axes, where it covers no data."""
     legend = ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def count_along(axis: Axis, count: int) -> None:
-    """Ticks at whole numbers."""
+    """Ticks at whole numbers, at each of them if they are few.
+
+    Args:
+        axis: whose ticks.
+        count: its numbers are 0 to count - 1.
+    """
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
     axis.set_major_locator(FixedLocator(range(count)) if count <= 12 else MaxNLocator(integer=True))
 
 
 def colourbar(ax: Axes, shown: ScalarMappable, label: str) -> None:
+    """A bar of colours beside the axes.
+
+    Args:
+        ax: the axes, which give it some of their room.
+        shown: what has the colours.
+        label: what they mean.
+    """
     bar = ax.figure.colorbar(shown, ax=ax, aspect=30)
     bar.set_label(label, parse_math=False)
     bar.outline.set_visible(False)

@@ -93,7 +93,12 @@ def sweep(
 
 
 def label_of(data: xr.Dataset, name: Hashable) -> str:
-    """A variable's or coordinate's label: its ``long_name`` (or its name) and ``units``."""
+    """A variable's or coordinate's label: its ``long_name`` (or its name) and ``units``.
+
+    Args:
+        data: a sweep's.
+        name: of the variable or coordinate in it.
+    """
     attributes = data[name].attrs
     text = str(attributes.get("long_name", name)).replace("_", " ")
     return f"{text} [{attributes['units']}]" if attributes.get("units") else text

@@ -50,7 +50,7 @@ class Outcome:
 
 
 def in_batches(plan: Plan) -> bool:
-    """Whether cells go through :func:`stackel.solve_many`."""
+    """Whether a sweep's cells go through :func:`stackel.solve_many`."""
     backend = plan.backend if isinstance(plan.backend, str) else plan.backend.name
     each = plan.solve["time_limit"] is not None or {"start", "starts"} & plan.solve.keys()
     return backend in BATCHED and not each
@@ -58,6 +58,13 @@ def in_batches(plan: Plan) -> bool:
 
 def run(plan: Plan, cells: Sequence[int]) -> list[Outcome]:
     """Solve some cells; whatever goes wrong in one is its outcome.
+
+    Args:
+        plan: the sweep.
+        cells: numbers of cells.
+
+    Returns:
+        an outcome for each, in their order.
 
     Raises:
         KeyboardInterrupt: Ctrl-C outside of a solve, which would keep its best point so far.
@@ -68,7 +75,12 @@ def run(plan: Plan, cells: Sequence[int]) -> list[Outcome]:
 
 
 def lost(cell: int, why: str) -> Outcome:
-    """The outcome of a cell whose worker died."""
+    """The outcome of a cell whose worker died.
+
+    Args:
+        cell: its number.
+        why: what is known of it.
+    """
     return _outcome(cell, {"status": "error", "error": f"WorkerLost: {why}"})
 
 
@@ -162,7 +174,11 @@ def _outcome(cell: int, out: Mapping[str, Any]) -> Outcome:
 
 
 def kept(eq: Equilibrium) -> dict[str, Any]:
-    """What a sweep keeps of an answer, as JSON data."""
+    """What a sweep keeps of an answer, as JSON data.
+
+    Actions ``x`` (d, J) and ``y`` (I, n) in their units, payoffs (J,) and (I,); gaps and violation
+    are relative, and only there if the answer has a certificate.
+    """
     game, c = eq.game, eq.certificate
     leader, follower = game.leader_action, game.follower_action
     out = {

@@ -41,7 +41,8 @@ def assemble(plan: Plan, texts: Mapping[int, str]) -> xr.Dataset:
 
     Args:
         plan: the sweep.
-        texts: what is kept of each cell's answer, by its number.
+        texts: what is kept of each cell's answer, by its number; cells that are left out were not
+            reached.
     """
     import xarray as xr
 

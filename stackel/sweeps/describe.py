@@ -106,6 +106,7 @@ def _each(values: Mapping[str, Any], above: frozenset[int]) -> dict[str, Any]:
 
 
 def digest(data: bytes) -> str:
+    """A checksum of 32 hexadecimal digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -117,7 +118,10 @@ def scalar(value: Any) -> Any:
 
 
 def labels(values: Sequence[Any]) -> np.ndarray:
-    """A coordinate for these values: themselves if they are numbers, texts or booleans."""
+    """A coordinate for these values: themselves if they are numbers, texts or booleans.
+
+    Of anything else the labels, made distinct by their place.
+    """
     for kinds in ((bool,), (int, float), (str,)):
         if all(isinstance(v, kinds) and (bool in kinds or type(v) is not bool) for v in values):
             return np.array(values)
@@ -126,7 +130,7 @@ def labels(values: Sequence[Any]) -> np.ndarray:
 
 
 def label(value: Any) -> str:
-    """A short text for a value, for people."""
+    """A text of at most :data:`WIDTH` characters for a value, for people."""
     if isinstance(value, functools.partial):
         return label(value.func)
     if callable(value):

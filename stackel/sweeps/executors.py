@@ -16,7 +16,15 @@ EXECUTORS = ("serial", "process", "ray")
 
 
 def check_executor(executor: object, workers: object) -> None:
-    """Raise an :class:`OptionError` for what is not an executor or not a number of workers."""
+    """Refuse what is not an executor, or not a number of workers.
+
+    Args:
+        executor: one of :data:`EXECUTORS`.
+        workers: how many, or None.
+
+    Raises:
+        OptionError: it is something else.
+    """  # noqa: DOC501 - unknown() makes an OptionError
     if executor not in EXECUTORS:
         raise unknown("executor", executor, EXECUTORS)
     whole = isinstance(workers, int) and not isinstance(workers, bool) and workers > 0
@@ -29,7 +37,16 @@ def check_executor(executor: object, workers: object) -> None:
 def run(
     plan: Plan, todo: Sequence[int], executor: str, workers: int | None
 ) -> Iterator[list[Outcome]]:
-    """Solve cells; outcomes as they come, in any order.
+    """Solve cells.
+
+    Args:
+        plan: the sweep.
+        todo: numbers of the cells.
+        executor: where, one of :data:`EXECUTORS`.
+        workers: how many; None: by default of the executor.
+
+    Yields:
+        outcomes as they come, in any order.
 
     Raises:
         OptionError: the executor cannot run here, or cannot take this sweep.
@@ -71,6 +88,9 @@ def _drive(pool: Pool, queue: Queue) -> Iterator[list[Outcome]]:
     A second death under the same task makes it a suspect. Where a death takes all tasks in flight
     with it, suspects run one at a time. A suspect of several cells that kills again is halved, one
     of a single cell is recorded as failed.
+
+    Yields:
+        outcomes, a task's at a time.
     """
     again: deque[Task] = deque()
     suspects: deque[Task] = deque()

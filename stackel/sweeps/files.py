@@ -27,6 +27,10 @@ def save(data: xr.Dataset, path: str | Path) -> Path:
     ``.nc``: NetCDF 4, as xarray writes it. ``.parquet``: :func:`table`, one row a cell. Both are
     read back by :func:`load`. ``.csv``: the same table, for other programs.
 
+    Args:
+        data: what :func:`stackel.sweep` returned.
+        path: the file; it appears whole or not at all.
+
     Raises:
         OptionError: another ending.
         FileNotFoundError: there is no such folder.
@@ -71,7 +75,15 @@ def load(path: str | Path) -> xr.Dataset:
 
 
 def check_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> None:
-    """Raise an :class:`OptionError` if a sweep cannot be in a file of that ending."""
+    """Refuse a file that a sweep cannot be in.
+
+    Args:
+        path: the file's name.
+        endings: those that will do.
+
+    Raises:
+        OptionError: it has another one.
+    """
     if path.suffix not in endings:
         raise OptionError(
             f"{path} has the ending {path.suffix or 'none'!r}; expected {', '.join(endings)}"
@@ -79,7 +91,11 @@ def check_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> None:
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
-    """One row a cell; what has players' dimensions has a column for each, ``leader_payoffs[0]``."""
+    """One row a cell; what has players' dimensions has a column for each, ``leader_payoffs[0]``.
+
+    Args:
+        data: what :func:`stackel.sweep` returned; units are in its variables' attributes.
+    """
     import pandas as pd
 
     dims = _cell_dims(data)

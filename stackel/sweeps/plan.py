@@ -82,7 +82,11 @@ class Plan:
         return self.seeds is not None and "seed" in _parameters(self.make_game)
 
     def arguments(self, cell: int) -> tuple[dict[str, Any], int | None]:
-        """What ``make_game`` is called with at a cell, and the seed for ``solve``."""
+        """What ``make_game`` is called with at a cell, and the seed for ``solve``.
+
+        Args:
+            cell: its number, counted from 0.
+        """
         place = [int(k) for k in np.unravel_index(cell, self.shape)]
         values = {n: v[k] for k, (n, v) in zip(place, self.grid.items(), strict=False)}
         if self.seeds is None:
@@ -116,6 +120,7 @@ def make_plan(
     """Check everything that can be checked without making a market.
 
     Args:
+        make_game, grid, backend, seeds, measure: as a user gives them to :func:`stackel.sweep`.
         common: solve's arguments that a sweep names itself.
         options: the rest of them, and the backend's.
 
@@ -193,7 +198,11 @@ def _parameters(make_game: Callable[..., Any]) -> Mapping[str, inspect.Parameter
 
 
 def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], seeded: bool) -> None:
-    """Everything given is taken, and everything needed is given."""
+    """Everything given is taken, and everything needed is given.
+
+    Raises:
+        OptionError: ``make_game`` does not know a parameter, or needs one more.
+    """  # noqa: DOC501 - unknown() makes an OptionError
     taken = _parameters(make_game)
     who = label(make_game)
     if seeded and "seed" in grid:
@@ -219,7 +228,11 @@ def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], see
 
 
 def _check_solve(backend: Any, common: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """What :func:`stackel.solve` would say of these at every cell is said once, now."""
+    """What :func:`stackel.solve` would say of these at every cell is said once, now.
+
+    Raises:
+        OptionError: an unknown backend or option, or a value that makes no sense.
+    """
     own = {k: v for k, v in options.items() if k not in OF_SOLVE}
     if isinstance(backend, str) and backend == "auto":
         if own:

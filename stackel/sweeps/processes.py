@@ -20,7 +20,15 @@ _plan = b""  # in a worker: the sweep
 
 
 class Processes:
-    """A :class:`~stackel.sweeps.executors.Pool` of processes; starts anew when one of them dies."""
+    """A :class:`~stackel.sweeps.tasks.Pool` of processes; starts anew when one of them dies.
+
+    Args:
+        plan: the sweep.
+        workers: how many; None: one for each core.
+
+    Raises:
+        OptionError: loky is missing, or the sweep cannot be sent to another process.
+    """
 
     one_dies_alone = False
 

@@ -12,10 +12,17 @@ from stackel.sweeps.worker import packed, solve_cells
 
 
 class RayTasks:
-    """A :class:`~stackel.sweeps.executors.Pool` of Ray tasks.
+    """A :class:`~stackel.sweeps.tasks.Pool` of Ray tasks.
 
     Ray is used as it is if it runs; otherwise the cluster named by ``RAY_ADDRESS``, or started on
     this machine by ``ray start``, is joined; otherwise one is started here and ended at the end.
+
+    Args:
+        plan: the sweep.
+        workers: how many tasks are in flight; None: two for each core of the cluster.
+
+    Raises:
+        OptionError: Ray is missing, or the sweep cannot be sent to another process.
     """
 
     one_dies_alone = True

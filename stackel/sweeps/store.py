@@ -80,7 +80,11 @@ class Store:
         return found
 
     def append(self, cells: Iterable[tuple[int, str]]) -> None:
-        """Write finished cells, each as its number and JSON text without line breaks."""
+        """Write finished cells.
+
+        Args:
+            cells: each as its number and JSON text without line breaks.
+        """
         lines = []
         for cell, text in cells:
             body = f"{cell} {text}".encode()
@@ -103,7 +107,11 @@ class Store:
         return hashlib.blake2b(body, digest_size=8, key=self._key).hexdigest()
 
     def _claim(self, stated: Mapping[str, Any]) -> None:
-        """Make the directory this sweep's, or find that it is."""
+        """Make the directory this sweep's, or find that it is.
+
+        Raises:
+            OptionError: it holds other things, or another sweep.
+        """
         manifest = self.path / MANIFEST
         if manifest.exists():
             before = _read_manifest(manifest)

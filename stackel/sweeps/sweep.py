@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a sweep; ``result`` is the Dataset of what was finished until then."""
+    """Ctrl-C during a sweep.
+
+    Attributes:
+        result: the Dataset of what was finished until then.
+    """
 
     def __init__(self, result: xr.Dataset, message: str) -> None:
         self.result = result
@@ -65,7 +69,7 @@ def sweep(
             goes on where it was stopped. It belongs to one sweep.
         measure: further numbers of an answer: a function of the :class:`~stackel.Equilibrium` that
             returns numbers or 1-D arrays by name.
-        time_limit: of each cell, in seconds.
+        time_limit: of each cell [s].
         certificate, tolerance, anticipation: as in :func:`stackel.solve`.
         progress: show a bar with the time left.
         **options: of the backend, and ``start``, ``starts`` and ``restarts`` of ``solve``.
@@ -82,16 +86,18 @@ def sweep(
         * ``leader_payoffs`` (leader), ``follower_payoffs`` (follower), ``welfare``: their sum;
         * ``certified``, ``verdict``; ``follower_gap``, ``leader_gap`` and ``violation``, relative;
         * ``status``: why the method stopped, ``"error"`` if there is no answer; ``error``: what
-          went wrong, or an empty text; ``seconds``: the cell's time, or its share of its batch's;
+          went wrong, or an empty text; ``seconds``: the cell's time [s], or its share of its
+          batch's;
         * what ``measure`` returns; an array gets the dimension ``NAME_index``.
 
-        Smaller markets than the largest are padded with NaN, cells without an answer are NaN.
+        Units of actions are in the attribute ``units`` where all markets agree. Smaller markets
+        than the largest are padded with NaN, cells without an answer are NaN.
 
     Raises:
         OptionError: whatever is wrong with the arguments, before any work.
         SweepInterrupted: Ctrl-C; a KeyboardInterrupt that carries what was finished. With
             ``resume`` it is on disk too.
-    """
+    """  # noqa: DOC501 - the KeyboardInterrupt raised here ends as a SweepInterrupted
     common = {
         "certificate": certificate,
         "tolerance": tolerance,

@@ -37,7 +37,7 @@ class Finished:
     Attributes:
         task: what was to be done.
         outcomes: one a cell; None if the worker died.
-        seconds: time it took.
+        seconds: time it took [s].
     """
 
     task: Task
@@ -92,6 +92,11 @@ class Queue:
         return Task([self._todo.popleft() for _ in range(min(size, len(self._todo)))])
 
     def learn(self, done: int, seconds: float) -> None:
-        """Adapt the size of the tasks to come, to a task that took so long."""
+        """Adapt the size of the tasks to come.
+
+        Args:
+            done: cells of a task that is done.
+            seconds: time that they took [s].
+        """
         fitting = int(done * ENOUGH / max(seconds, 1e-6))
         self._size = max(1, min(MOST, fitting, 4 * max(done, FIRST)))

@@ -52,7 +52,11 @@ def packed(plan: Plan) -> bytes:
 
 
 def solve_cells(packed_plan: bytes, numbers: Sequence[int]) -> tuple[list[Outcome], float]:
-    """Outcomes, and the seconds they took.
+    """Outcomes, and the time they took [s].
+
+    Args:
+        packed_plan: what :func:`packed` made of the sweep.
+        numbers: of the cells.
 
     Raises:
         OptionError: the sweep cannot be unpacked here.
@@ -77,7 +81,11 @@ def _unpacked(packed_plan: bytes) -> Plan:
 
 
 def leave_with(parent: int) -> None:
-    """End this process when its parent has gone: nobody would hear its answers."""
+    """End this process when its parent has gone: nobody would hear its answers.
+
+    Args:
+        parent: the parent's process number.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

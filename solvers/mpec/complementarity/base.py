@@ -30,7 +30,11 @@ class Mode(ABC):
 
     @abstractmethod
     def write(self, block: Any, pairs: Sequence[Pair]) -> Any:
-        """Add the treatment to a Pyomo block, which has the variable ``knob``.
+        """Add the treatment to a Pyomo block.
+
+        Args:
+            block: has the variable ``knob``.
+            pairs: what is to be complementary.
 
         Returns:
             what to add to an objective that is minimised (0 for nothing); it must vanish where
@@ -39,12 +43,20 @@ class Mode(ABC):
 
     @abstractmethod
     def schedule(self, tolerance: float) -> list[float]:
-        """Values of the knob, one solve each; after the last, products a b are about
-        ``tolerance``."""
+        """Values of the knob, one solve each.
+
+        Args:
+            tolerance: about what the products a b are after the last.
+        """
 
 
 def attach(mode: Mode, model: Any, pairs: Sequence[Pair]) -> Any:
     """Add the mode to the model as the block ``model.complementarity``.
+
+    Args:
+        mode: how the pairs are treated.
+        model: a Pyomo model that has their variables.
+        pairs: what is to be complementary.
 
     Returns:
         what to add to the objective.
@@ -58,7 +70,12 @@ def attach(mode: Mode, model: Any, pairs: Sequence[Pair]) -> Any:
 
 
 def geometric(first: float, last: float, steps: int) -> list[float]:
-    """From first to last by a constant factor."""
+    """From first to last by a constant factor.
+
+    Args:
+        first, last: positive numbers.
+        steps: how many numbers, these two among them; at least 2.
+    """
     return [first * (last / first) ** (k / (steps - 1)) for k in range(steps)]
 
 
@@ -83,7 +100,7 @@ def find(name: str) -> Mode:
 
     Raises:
         OptionError: there is none.
-    """
+    """  # noqa: DOC501 - unknown() makes an OptionError
     if name not in _known():
         raise unknown("mode", name, names())
     return _known()[name]()

@@ -14,6 +14,8 @@ from stackel.solvers.mpec.model import Pair
 
 
 class FischerBurmeister(Mode):
+    """The smoothed function as an equation; its knob is e."""
+
     name = "fischer-burmeister"
 
     def write(self, block: Any, pairs: Sequence[Pair]) -> Any:

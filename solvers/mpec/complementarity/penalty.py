@@ -15,6 +15,8 @@ from stackel.solvers.mpec.model import Pair
 
 
 class Penalty(Mode):
+    """The products in the objective; its knob is the weight w."""
+
     name = "penalty"
 
     def write(self, block: Any, pairs: Sequence[Pair]) -> Any:

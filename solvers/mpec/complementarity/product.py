@@ -15,6 +15,8 @@ from stackel.solvers.mpec.model import Pair
 
 
 class Product(Mode):
+    """The products under a bound; its knob is t."""
+
     name = "product"
 
     def write(self, block: Any, pairs: Sequence[Pair]) -> Any:
