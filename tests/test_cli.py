@@ -1,6 +1,5 @@
 """The stackel command: what it prints, what it keeps, and the exit codes that scripts read."""
 
-import io
 import json
 import os
 import signal
@@ -14,14 +13,13 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import stackel
 from stackel import backend as registry
 from stackel import catalogue
 from stackel.cli import app, console, tables
-from stackel.formulations.vehicular_twins import draw, fig3
+from stackel.formulations.vehicular_twins import fig3
 
 ROOT = Path(__file__).parents[1]
 
@@ -518,46 +516,6 @@ def test_a_market_in_the_working_directory(tmp_path: Path) -> None:
 
 
 # -- tables ------------------------------------------------------------------------------------
-
-
-def printed(width: int, rows: int | None, leaders: int, followers: int) -> list[str]:
-    game = draw(1, followers, leaders, delay=False)
-    x = np.linspace(0.5, 1.0, leaders)[None]
-    y = np.arange(followers * leaders).reshape(followers, leaders) / 8
-    eq = stackel.Equilibrium(game, "none", x, y, stackel.Status.CONVERGED)
-    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
-    console.print(tables.answer(eq, width, rows))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_wide_tables_come_in_blocks(width: int) -> None:
-    lines = printed(width, None, leaders=12, followers=4)
-    text = "\n".join(lines)
-    assert all(len(line) <= width for line in lines)
-    assert "…" not in text
-    assert all(f"bandwidth[{j}]" in text for j in range(12))
-    words = set(text.split())
-    assert all(f"{k / 8:.6g}" in words for k in range(48))
-
-
-def test_long_tables_are_cut_in_the_middle_and_say_so() -> None:
-    text = "\n".join(printed(80, 24, leaders=2, followers=100))
-    assert "Followers: bandwidth [1e7 Hz], 23 of 100 shown" in text
-    assert "…" in text
-    first = {line.split()[0] for line in text.splitlines() if line.strip()}
-    assert "99" in first
-    assert "50" not in first
-    assert "…" not in "\n".join(printed(80, None, leaders=2, followers=100))
-
-
-def test_names_are_not_markup() -> None:
-    eq = replace(stackel.solve(fig3(), "newton"), backend="[red]x[/red]", detail="a [/b] c")
-    console = Console(width=200, file=io.StringIO())
-    console.print(tables.answer(eq, 200))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "[red]x[/red]" in text
-    assert "a [/b] c" in text
 
 
 def test_a_summary_is_json_whatever_the_numbers() -> None:

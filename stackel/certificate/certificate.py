@@ -8,11 +8,12 @@ the tolerance and no limit is broken by more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from stackel.certificate import measures
+from stackel.certificate.tables import Shown, Table
 from stackel.followers.existence import Uniqueness
 from stackel.leaders.anticipation import Anticipation
 from stackel.leaders.deviations import Deviation
@@ -33,7 +34,7 @@ NO_BOUNDS = "leaders' actions are unbounded: searched ten times as far as the po
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Shown):
     """The worth of a point; see the module. Players are counted from 0.
 
     Attributes:
@@ -103,6 +104,33 @@ class Certificate:
     def _broken(self) -> str:
         name = max(self.violations, key=lambda key: self.violations[key])
         return f"{name} breaks its limit by {self.violations[name]:.3g}"
+
+    def evidence(self) -> Iterator[tuple[str, str]]:
+        """What the verdict rests on, in words: pairs of a label and a text."""
+        for name, gap, scale in (
+            ("leader gap", self.leader_gap, self.leader_scale),
+            ("follower gap", self.follower_gap, self.follower_scale),
+        ):
+            yield name, f"{gap:.3g}; up to {self.tolerance * scale:.3g} counts as none"
+        broken = [f"{name} by {value:.3g}" for name, value in self.violations.items() if value > 0]
+        share = f" (relative {self.violation:.3g}; up to {self.tolerance:.3g} counts as none)"
+        yield "limits broken", ", ".join(broken) + share if broken else "none"
+        names = [f"{player} {k}" for player, k in self.losers]
+        if len(names) > 8:
+            names = [*names[:8], f"{len(names) - 8} more"]
+        yield "would stay out", ", ".join(names) or "nobody"
+        yield "uniqueness", str(self.uniqueness)
+        kind = "each leader's whole range" if self.global_search else "an estimate"
+        step = f", spacing {self.resolution.max():.2g}" if self.global_search else ""
+        left_out = f", {self.unsettled} of them not settled" if self.unsettled else ""
+        yield "search", f"{kind}: {self.trials} trial moves{step}{left_out}"
+        if self.anticipation != "equilibrium":
+            yield "anticipation", self.anticipation
+        for note in self.notes:
+            yield "note", note
+
+    def _tables(self) -> Iterator[Table]:
+        yield Table.statements([("verdict", str(self)), *self.evidence()])
 
     def __str__(self) -> str:
         if self.verdict == "refuted":

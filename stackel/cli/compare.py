@@ -52,9 +52,7 @@ def compare(
         if as_json:
             typer.echo(json.dumps(found.to_dict(), allow_nan=False))
         else:
-            from stackel.cli import tables
-
-            console.show(tables.comparison(found))
+            console.show(found)
         if save is not None:
             found.save(save)
         if plot is not None:

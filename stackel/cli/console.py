@@ -11,25 +11,17 @@ from contextlib import contextmanager
 from enum import IntEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from stackel import catalogue
+from stackel.certificate.tables import Shown
 from stackel.errors import GameError, OptionError, Refusal, StackelError
 from stackel.files.market import SOLVE, MarketFile, read_market
 from stackel.results import saved
 from stackel.results.equilibrium import Equilibrium
 from stackel.run import Status
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-ROWS = 24
-"""Rows of a table on a terminal; elsewhere all are printed."""
-
-ENDLESS = 10_000
-"""Width where nobody looks at the lines' ends."""
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -119,23 +111,14 @@ def check_output(path: Path | None, *endings: str) -> None:
             raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
 
 
-def space() -> tuple[int, int | None]:
-    """Characters in a line and rows of a table; all of both where no terminal shows them."""
-    from rich.console import Console
-
-    return (Console().width, ROWS) if sys.stdout.isatty() else (ENDLESS, None)
-
-
-def show(*tables: RenderableType) -> None:
-    from rich.console import Console
-
+def show(shown: Shown) -> None:
+    """As much as a person reads on a terminal; everything where no terminal shows it."""
     if sys.stdout.isatty():
-        Console(highlight=False).print(*tables, sep="\n")
-        return
-    console = Console(highlight=False, width=ENDLESS)
-    with console.capture() as captured:
-        console.print(*tables, sep="\n")
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        from rich.console import Console
+
+        Console().print(shown)
+    else:
+        typer.echo(shown.summary(rows=None))
 
 
 def code(eq: Equilibrium) -> Code:

@@ -65,8 +65,7 @@ def show(
         else:
             from stackel.cli import tables
 
-            table = tables.history if history else tables.answer
-            console.show(table(eq, *console.space()))
+            console.show(tables.history(eq) if history else eq)
         console.draw(eq, plot)
 
 
@@ -88,8 +87,6 @@ def presets() -> None:
                 continue
             about = inspect.getdoc(sys.modules[kind.__module__]) or inspect.getdoc(kind) or ""
             kinds.append((name, ", ".join(required(kind)), about.partition("\n")[0]))
-        console.show(
-            tables.listing("Presets", ("preset", "market", "about"), games),
-            "",
-            tables.listing("Markets", ("market", "data it needs", "about"), kinds),
-        )
+        console.show(tables.listing("Presets", ("preset", "market", "about"), games))
+        typer.echo()
+        console.show(tables.listing("Markets", ("market", "data it needs", "about"), kinds))

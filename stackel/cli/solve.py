@@ -87,9 +87,7 @@ def solve(
         if as_json:
             console.print_json(eq)
         elif not quiet:
-            from stackel.cli import tables
-
-            console.show(tables.answer(eq, *console.space()))
+            console.show(eq)
         if save is not None:
             eq.save(save)
         console.draw(eq, plot)

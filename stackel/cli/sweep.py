@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stackel.certificate.tables import Table
 from stackel.cli import console
 from stackel.errors import OptionError
 from stackel.files.market import SOLVE, importing_from
@@ -86,9 +87,7 @@ def sweep(
         if as_json:
             typer.echo(json.dumps(_document(data, target), allow_nan=False))
         elif not quiet:
-            from stackel.cli import tables
-
-            console.show(tables.cells(_title(data, target), _shown(data), *console.space()))
+            console.show(Table.of(_title(data, target), "cell", _shown(data)))
         if stopped:
             console.complain(stopped)
             raise typer.Exit(console.Code.STOPPED)

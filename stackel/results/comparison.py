@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel.certificate.tables import Shown, Table
 from stackel.game.game import Game
 from stackel.plots.comparing import comparison as draw
 from stackel.results import saved
@@ -26,7 +27,7 @@ AGREE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Shown):
     """What several backends say of one game.
 
     Attributes:
@@ -85,7 +86,7 @@ class Comparison:
             row["verdict"] = certificate.verdict
         row["status"] = eq.status.name.lower()
         row["seconds"] = float(eq.stats.get("seconds", np.nan))
-        row["why"] = str(certificate) if certificate is None or not certificate.holds else ""
+        row["why"] = "" if eq.is_equilibrium else str(certificate or "not certified")
         return row
 
     @property
@@ -139,19 +140,20 @@ class Comparison:
                 parts.append(f"{name} is {apart:.2g} away and {why}")
         return "; ".join(parts)
 
-    def summary(self) -> str:
-        """The comparison as text."""
-        table = self.table.to_string(float_format=lambda v: f"{v:.6g}", na_rep="")
-        return f"{self.game}\n\n{table}\n\n{self.verdict}"
+    def _tables(self) -> Iterator[Table]:
+        shown = self.table.drop(columns="why")
+        yield Table.of(str(self.game), "backend", shown, gap=2, violation=2, seconds=3)
+        yield Table.statements(self._statements())
+
+    def _statements(self) -> Iterator[tuple[str, str]]:
+        yield "verdict", self.verdict
+        if len(self.answers) > 1:
+            word = "yes" if self.agree else "no"
+            yield "agree", f"{word}: up to {self.tolerance:.3g} apart counts as the same"
+        yield from ((str(name), why) for name, why in self.table["why"].items() if why)
 
     def __repr__(self) -> str:
         return f"<Comparison of {self.game}: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        table = self.table.to_html(float_format=lambda v: f"{v:.6g}", na_rep="")
-        return f"<p><b>{escape(str(self.game))}</b><br>{escape(self.verdict)}</p>{table}"
 
     def plot(self) -> Figure:
         """Leader actions and payoffs by backend.

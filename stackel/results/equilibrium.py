@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from stackel.calculus.calculus import trace
 from stackel.certificate.certificate import TOLERANCE, Certificate
 from stackel.certificate.certify import certify
+from stackel.certificate.tables import Column, Shown, Table
 from stackel.errors import StackelError
 from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Equilibrium:
+class Equilibrium(Shown):
     """A backend's answer to a game.
 
     ``status`` and ``certificate`` are two things: a method that ran out of iterations may hold a
@@ -130,44 +131,57 @@ class Equilibrium:
         """One row a player: actions, payoff, gap, multipliers."""
         import pandas as pd
 
-        return pd.DataFrame([*_rows(self, "leader"), *_rows(self, "follower")]).set_index(
-            ["player", "index"]
-        )
+        sides = {}
+        for table in self._players():
+            player, *columns = table.columns
+            numbers = {column.heading: column.values for column in columns}
+            sides[player.heading] = pd.DataFrame(numbers, dtype=float)
+        return pd.concat(sides, names=["player", "index"])
 
-    def summary(self) -> str:
-        """The answer as text, for a terminal."""
-        seconds = self.stats.get("seconds", float("nan"))
-        lines = [
-            f"{self.game} by {self.backend}: {self.status.name.lower()} in {seconds:.3g} s",
-            "",
-            self.to_frame().to_string(float_format=lambda v: f"{v:.6g}", na_rep=""),
-            "",
-            f"welfare {self.welfare:.6g}",
-        ]
-        if self.detail:
-            lines.append(f"status: {self.detail}")
-        if self.certificate is None:
-            lines.append("certificate: none")
-        else:
-            c = self.certificate
-            lines += [f"certificate: {c}", f"  uniqueness: {c.uniqueness}"]
-            lines += [f"  violation of {k}: {v:.3g}" for k, v in c.violations.items() if v > 0]
-            if c.losers:
-                names = ", ".join(f"{p} {k}" for p, k in c.losers)
-                lines.append(f"  individual rationality fails: {names} would rather stay out")
-            lines += [f"  note: {n}" for n in c.notes]
-        return "\n".join(lines)
+    def _players(self) -> Iterator[Table]:
+        """The leaders, then the followers: actions, payoffs, gaps, multipliers of own limits."""
+        game, c = self.game, self.certificate
+        leaders = "leader", game.leader_action, self.leader_actions.T, self.leader_payoffs
+        followers = "follower", game.follower_action, self.follower_actions, self.follower_payoffs
+        for (player, action, values, payoffs), gaps, multipliers in (
+            (leaders, None if c is None else c.leader_gaps, {}),
+            (followers, None if c is None else c.follower_gaps, self.multipliers),
+        ):
+            columns = [Column(player, range(len(values))), *_numbered(action.name, values)]
+            columns.append(Column("payoff", payoffs))
+            if gaps is not None:
+                columns.append(Column("gap", gaps, digits=2))
+            for name, value in multipliers.items():
+                if np.ndim(value) == 2 and len(value) == len(values):
+                    columns += _numbered(f"{name} multiplier", np.asarray(value))
+            unit = f" [{action.unit}]" if action.unit else ""
+            yield Table(f"{player.capitalize()}s: {action.name}{unit}", columns)
+
+    def _tables(self) -> Iterator[Table]:
+        seconds, iterations = self.stats.get("seconds"), self.stats.get("iterations")
+        cost = "" if seconds is None else f" in {seconds:.3g} s"
+        if iterations is not None:
+            cost += f", {iterations} iteration{'' if iterations == 1 else 's'}"
+        status = self.status.name.lower().replace("_", " ")
+        yield Table(f"{self.game} by {self.backend}: {status}{cost}")
+        yield from self._players()
+        yield Table.statements(self._statements())
+
+    def _statements(self) -> Iterator[tuple[str, str]]:
+        c = self.certificate
+        yield "verdict", "not certified" if c is None else str(c)
+        yield "status", f"{self.status.message}{f' ({self.detail})' if self.detail else ''}"
+        if self.anticipation != (c.anticipation if c else "equilibrium"):
+            yield "anticipation", f"{self.anticipation} in the solve"
+        if c is not None:
+            yield from c.evidence()
+        yield "welfare", f"{self.welfare:.6g}, the sum of all payoffs"
+        tried = self.stats.get("tried", ())
+        if len(tried) > 1:
+            yield from (("tried", str(one)) for one in tried)
 
     def __repr__(self) -> str:
         return f"<Equilibrium of {self.game} by {self.backend}: {self.certificate or self.status}>"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        verdict = "not certified" if self.certificate is None else str(self.certificate)
-        table = self.to_frame().to_html(float_format=lambda v: f"{v:.6g}", na_rep="")
-        head = f"{self.game} by {self.backend}: {self.status.name.lower()}"
-        return f"<p><b>{escape(head)}</b><br>{escape(verdict)}</p>{table}"
 
     def plot(self) -> Figure:
         """Prices, purchases and, where there are ties, the graph coloured by purchase.
@@ -191,28 +205,11 @@ class Equilibrium:
         return saved.load(path)
 
 
-def _rows(eq: Equilibrium, player: str) -> list[dict[str, Any]]:
-    leader = player == "leader"
-    action = eq.game.leader_action if leader else eq.game.follower_action
-    values = eq.leader_actions.T if leader else eq.follower_actions
-    payoffs = eq.leader_payoffs if leader else eq.follower_payoffs
-    certificate = eq.certificate
-    rows = []
-    for k, own in enumerate(values):
-        row: dict[str, Any] = {"player": player, "index": k}
-        names = [action.name] if len(own) == 1 else [f"{action.name}[{c}]" for c in range(len(own))]
-        row |= dict(zip(names, map(float, own), strict=True))
-        row["payoff"] = float(payoffs[k])
-        if certificate is not None:
-            gaps = certificate.leader_gaps if leader else certificate.follower_gaps
-            row["gap"] = float(gaps[k])
-        if not leader:
-            for name, value in eq.multipliers.items():
-                array = np.asarray(value)
-                if array.ndim == 2 and array.shape == (len(values), 1):
-                    row[f"{name} multiplier"] = float(array[k, 0])
-        rows.append(row)
-    return rows
+def _numbered(name: str, values: Array) -> list[Column]:
+    """Columns of (players, k) numbers."""
+    if values.shape[1] == 1:
+        return [Column(name, values[:, 0])]
+    return [Column(f"{name}[{k}]", column) for k, column in enumerate(values.T)]
 
 
 class NotConverged(StackelError):
