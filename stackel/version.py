@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
+import scipy
 
 try:
     __version__ = version("stackel")
@@ -18,6 +19,6 @@ def versions() -> dict[str, str]:
     return {
         "stackel": __version__,
         "numpy": np.__version__,
-        "scipy": version("scipy"),
+        "scipy": scipy.__version__,
         "python": platform.python_version(),
     }

@@ -103,8 +103,8 @@ class ClosedForm(Backend):
                 ratio, why = fit(along(part, some, now, j, here), j)
                 now[:, 0, j], ends = best(ratio, j, part.leader_bounds, here)
                 endless = f"leader {j}'s payoff grows without end; bound {whole.leader_name}"
-                for row, k in enumerate(live):
-                    refused[k] = refused[k] or why[row] or ("" if ends[row] else endless)
+                for row in np.flatnonzero(~ends | np.array([bool(w) for w in why])):
+                    refused[live[row]] = refused[live[row]] or why[row] or endless
             x[live] = now
             sweeps[live] += 1
             change = np.abs(now - before).max((-1, -2))
@@ -113,8 +113,8 @@ class ClosedForm(Backend):
             converged[live] = done
             live = live[~done & np.array([not refused[k] for k in live])]
         y = affine.at(x)
-        for k in range(B):
-            refused[k] = refused[k] or _cut_off(whole.at([k]), x[[k]], y[[k]])
+        for k in np.flatnonzero(_cut_off(whole, x, y)):
+            refused[k] = refused[k] or _what_cuts(whole.at([k]), x[[k]], y[[k]])
         status = [Status.CONVERGED if c else Status.ITERATION_LIMIT for c in converged]
         lam, mu = whole.zeros((B,))
         known = np.zeros(B), np.ones(B, dtype=bool)
@@ -153,9 +153,17 @@ def _culprit(structure: Concavity) -> str:
     return "follower_payoff multiplies the own action by more than an affine term of the rivals'"
 
 
-def _cut_off(calculus: Calculus, x: Array, y: Array) -> str:
-    """The bound or limit that the formulas left out and that is broken at an answer (1, d, J),
-    (1, I, n), in words; or ''."""
+def _cut_off(calculus: Calculus, x: Array, y: Array) -> Array:
+    """Where a bound or a limit that the formulas left out is broken at the answers (B,)."""
+    low, high = calculus.follower_bounds
+    outside = np.maximum(low - y, y - high).max((-1, -2))
+    _, own, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))
+    met = (own.max((-1, -2), initial=-np.inf) <= SLACK) & (shared.max(-1, initial=-np.inf) <= SLACK)
+    return ~met | (outside > SLACK * (1 + np.abs(y).max((-1, -2))))
+
+
+def _what_cuts(calculus: Calculus, x: Array, y: Array) -> str:
+    """Which it is at one answer (1, d, J), (1, I, n), in words."""
     low, high = (np.broadcast_to(b, y.shape)[0] for b in calculus.follower_bounds)
     action = calculus.follower_name
     outside = np.maximum(low - y[0], y[0] - high)
@@ -172,10 +180,8 @@ def _cut_off(calculus: Calculus, x: Array, y: Array) -> str:
             f"at its answer the limit {calculus.limit_names[column]!r} of follower {i} is broken "
             f"by {own[i, column]:.6g}: the closed form needs it slack"
         )
-    if shared.size and not shared.max() <= SLACK:
-        name = calculus.shared_names[int(shared.argmax())]
-        return (
-            f"at its answer the shared limit {name!r} is broken by {shared.max():.6g}: the closed "
-            "form needs it slack"
-        )
-    return ""
+    name = calculus.shared_names[int(shared.argmax())]
+    return (
+        f"at its answer the shared limit {name!r} is broken by {shared.max():.6g}: the closed form "
+        "needs it slack"
+    )

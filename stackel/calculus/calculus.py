@@ -96,19 +96,21 @@ class Calculus(Memo):
         leader_bounds: Box,
         follower_bounds: Box,
         names: tuple[str, str, str],
-        whole: Calculus | None = None,
-        index: Array | None = None,
     ) -> None:
+        self.leader_bounds, self.follower_bounds = leader_bounds, follower_bounds
+        self._state(formulas, names)
+
+    def _state(self, formulas: Formulas, names: tuple[str, str, str]) -> None:
         self.formulas, self.names = formulas, names
         self.title, self.leader_name, self.follower_name = names
-        self.leader_bounds, self.follower_bounds = leader_bounds, follower_bounds
         self.leader_shape, self.follower_shape = formulas.X.shape, formulas.Y.shape
         self.n_leaders, self.n_followers = self.leader_shape[1], self.follower_shape[0]
         self.limit_names = formulas.limit_names
         self.shared_names = formulas.shared_names
         self.leader_limit_names = formulas.leader_limit_names
         self.m, self.k = len(self.limit_names), len(self.shared_names)
-        self.whole, self.index = whole, index
+        self.whole: Calculus | None = None
+        self.index: Any = None
         self._programs: dict[str, Program] = {}
         self._constants: dict[int, Any] = {}
 
@@ -120,18 +122,7 @@ class Calculus(Memo):
     def at(self, index: Any) -> Calculus:
         """Some elements of a batch of markets, in any order, repeated or not; one market as it is,
         since its data broadcasts."""
-        if not self.stacked:
-            return self
-        low, high = self.leader_bounds
-        lowest, highest = self.follower_bounds
-        return Calculus(
-            self.formulas,
-            (low[index], high[index]),
-            (lowest[index], highest[index]),
-            self.names,
-            self.whole or self,
-            index if self.index is None else self.index[index],
-        )
+        return _Elements(self, index) if self.stacked else self
 
     def _program(self, name: str) -> Program:
         program = self._programs.get(name)
@@ -149,7 +140,7 @@ class Calculus(Memo):
 
     # -- bounds --------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def first_guess(self) -> Array:
         """A follower action to start from (..., I, n)."""
         return middle(*self.follower_bounds)
@@ -158,9 +149,6 @@ class Calculus(Memo):
     def open_bounds(self) -> tuple[Array, Array]:
         """Lower and upper bounds at which a formula is not finite, as masks (..., I, n): actions
         must stay off them. Looked at in the middle of the leaders' bounds."""
-        if self.whole is not None:
-            low, high = self.whole.open_bounds
-            return low[self.index], high[self.index]
         x, start = middle(*self.leader_bounds), self.first_guess
         lam, mu = self.zeros(())
         masks = []
@@ -327,6 +315,38 @@ class Calculus(Memo):
             out[name] = mu[..., start : start + size].reshape(*mu.shape[:-1], *e.shape)
             start += size
         return out
+
+
+class _Elements(Calculus):
+    """Some elements of a batch; what they need of it is taken when it is asked for."""
+
+    def __init__(self, batch: Calculus, index: Any) -> None:
+        self._state(batch.formulas, batch.names)
+        self.whole = batch.whole or batch
+        self.index = index if batch.index is None else batch.index[index]
+
+    @property
+    def stacked(self) -> bool:
+        return True
+
+    def _of(self, pair: Box) -> Box:
+        return pair[0][self.index], pair[1][self.index]
+
+    @cached_property
+    def leader_bounds(self) -> Box:  # type: ignore[override]
+        return self._of(self.whole.leader_bounds)
+
+    @cached_property
+    def follower_bounds(self) -> Box:  # type: ignore[override]
+        return self._of(self.whole.follower_bounds)
+
+    @cached_property
+    def open_bounds(self) -> Box:
+        return self._of(self.whole.open_bounds)
+
+    @cached_property
+    def first_guess(self) -> Array:
+        return self.whole.first_guess[self.index]
 
 
 def trace(game: Game | Calculus) -> Calculus:

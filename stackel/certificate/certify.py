@@ -146,6 +146,14 @@ class _Measured:
         gained = self.now_f + self.followers.gaps
         self.scale_f = measures.scale(self.now_f, gained, typical_f)
         self.scale_l = measures.scale(self.now_l, reached, typical_l)
+        self.usual = np.broadcast_to(usual_size(calculus), len(x))
+        self.bounded = np.all(
+            [
+                np.isfinite(np.broadcast_to(b, x.shape)).all((-1, -2))
+                for b in calculus.leader_bounds
+            ],
+            axis=0,
+        )
         where = np.where(self.settled.converged[:, None, None], self.settled.y, y)
         self.uniqueness = uniqueness(calculus, x, where)
 
@@ -207,15 +215,14 @@ class _Measured:
         notes = [*self.followers.notes[k], *self._notes(k)]
         far = float(np.abs(self.y[k]).max())
         astray = unsettled > 0 or not self.settled.converged[k]
-        usual = np.broadcast_to(usual_size(self.calculus), len(self.x))[k]
-        if astray and far > FAR * (1.0 + usual):
+        if astray and far > FAR * (1.0 + self.usual[k]):
             # Payoffs out there are no scale to measure gaps by, and a leader that drives its
             # followers there stops where numbers end, beside moves at which nobody settles.
             violations[f"{self.calculus.follower_name} (running away)"] = violation = far
             notes.append("the followers' actions run away: here or beside, they do not settle")
         deviation = self._deviation(k, gaps_l / scale_l, gaps_f / scale_f, tolerance)
         one = self.calculus.leader_shape[0] == 1
-        everywhere = one and self._bounded(k) and unsettled == 0
+        everywhere = one and bool(self.bounded[k]) and unsettled == 0
         verdict: Verdict = "certified" if everywhere else "local"
         if deviation is not None or not violation <= tolerance:
             verdict = "refuted"
@@ -242,10 +249,6 @@ class _Measured:
             notes=tuple(notes),
         )
 
-    def _bounded(self, k: int) -> bool:
-        bounds = (np.broadcast_to(b, self.x.shape)[k] for b in self.calculus.leader_bounds)
-        return all(np.isfinite(b).all() for b in bounds)
-
     def _notes(self, k: int) -> list[str]:
         """Caveats about the leaders."""
         notes, settled, search = [], self.settled, self.search
@@ -257,7 +260,7 @@ class _Measured:
         if search.unsettled[k]:
             count = f"{search.unsettled[k]} of {search.tried[k]}"
             notes.append(f"{count} leader deviations could not be settled")
-        if not self._bounded(k):
+        if not self.bounded[k]:
             notes.append(NO_BOUNDS)
         if self.calculus.leader_shape[0] > 1:
             notes.append("leaders have several decisions each: their gap is a multi-start estimate")

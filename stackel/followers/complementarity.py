@@ -22,7 +22,7 @@ Anal. Appl. 17, 1996). Both are the same code: tau = 0 is the active-set method.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -105,37 +105,37 @@ Pair = tuple[Array, Array]
 Scales = tuple[Array, Array, Array]
 
 
-def _least(a: Array, b: Array, tau: float | Array) -> Array:
+def _least(a: Array, b: Array, tau: Array | None) -> Array:
     """min(a, b), its kink smoothed; exact to rounding of the smaller, however large the other."""
     low = np.minimum(a, b)
-    if not np.any(tau):
+    if tau is None:
         return low
     apart = np.abs(a - b)
     bend = 2 * tau * tau / (apart + np.sqrt(apart * apart + 4 * tau * tau))
     return low - np.where(np.isfinite(apart), bend, 0.0)
 
 
-def _least_slope(a: Array, b: Array, tau: float | Array) -> Array:
+def _most(a: Array, b: Array, tau: Array | None) -> Array:
+    """max(a, b), its kink smoothed likewise."""
+    return np.maximum(a, b) if tau is None else -_least(-a, -b, tau)
+
+
+def _least_slope(a: Array, b: Array, tau: Array | None) -> Array:
     """How the smoothed minimum moves with b; with a it is what is missing to 1."""
-    if not np.any(tau):
+    if tau is None:
         return (a > b) * 1.0
     z = a - b
     slope = (1 + z / np.sqrt(z * z + 4 * tau * tau)) / 2
     return np.where(np.isfinite(z), slope, (z > 0) * 1.0)
 
 
-def _in_multipliers(tau: float | Array, w: Array) -> float | Array:
+def _in_multipliers(tau: Array | None, w: Array) -> Array | None:
     """The smoothing of a limit's kink: a length of y, in units of its multiplier."""
-    return tau / np.where(w > 0, w, 1.0) if np.any(tau) else 0.0
-
-
-def _most(a: Array, b: Array, tau: float | Array) -> Array:
-    """max(a, b), its kink smoothed likewise."""
-    return -_least(-a, -b, tau)
+    return None if tau is None else tau / np.where(w > 0, w, 1.0)
 
 
 def _residuals(
-    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, tau: float | Array
+    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, tau: Array | None
 ) -> tuple[Array, Array, Array, Array]:
     """Residuals of y and lam; the largest and the squared one of each group, in lengths of y."""
     (F, c), (h, s, w), (low, high) = values, scales, bounds
@@ -180,7 +180,7 @@ def solve(
     reach: float | Array = FAR * (1.0 + size)
     if not isinstance(reach, float):
         reach = reach.reshape(-1, *(1,) * (y.ndim - 2))
-    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, 0.0, reach)
+    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, None, reach)
     failed = np.flatnonzero(~out.converged.reshape(len(out.y), -1).all(-1))
     if not smooth or not len(failed):
         return out
@@ -189,7 +189,7 @@ def solve(
     size = 1.0 + np.abs(retry.y).max(core, keepdims=True, initial=0.0)
     for share in (*SMOOTHING, 0.0):
         goal = 0.1 * share or tolerance
-        tau = share * size if share else 0.0
+        tau = share * size if share else None
         retry = _iterate(
             part, retry.y, retry.lam, goal, acceptable, 20, patience, tau, _at(reach, failed)
         )
@@ -210,7 +210,7 @@ def _iterate(
     acceptable: float,
     max_iterations: int,
     patience: int,
-    tau: float | Array,
+    tau: Array | None,
     reach: float | Array,
 ) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
@@ -252,9 +252,9 @@ def _iterate(
     return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
 
 
-def _at(value: float | Array, batch: Array) -> float | Array:
-    """What holds for some batch elements: a number for all, or one for each."""
-    return value if isinstance(value, float) else value[batch]
+def _at(value: Any, batch: Array) -> Any:
+    """What holds for some batch elements: a number for all (or none), or one for each."""
+    return value[batch] if isinstance(value, np.ndarray) else value
 
 
 def _worst(values: Array) -> Array:
@@ -278,7 +278,7 @@ def _newton_step(
     scales: Scales,
     state: tuple[Array, Array, Array, Array],
     moving: Array,
-    tau: float | Array,
+    tau: Array | None,
 ) -> Pair:
     (F, c), (h, s, w), bounds = values, scales, (system.low, system.high)
     along, across, _, merit = state

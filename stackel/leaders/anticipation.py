@@ -69,6 +69,7 @@ class Trials:
             self.moves = sensitivity(calculus, x, at, units)  # (B, d J, I, n)
             bound = at.lam.any((-1, -2)) | at.mu.any(-1) | ~at.converged
             self.straight = ~bound & np.isfinite(self.moves).all((-1, -2, -3))
+            self.moves[~self.straight] = 0.0
         self._known: list[tuple[Array, Response]] = []  # the first batch, and the last one
 
     def __call__(self, trials: Array, element: Array) -> tuple[Array, Array]:
@@ -114,12 +115,11 @@ class Trials:
         they were found, a limit that is wrongly taken to bind costs more steps than one that is
         found to."""
         at = self.at[element]
-        y, shift = np.array(at.y), (trials - self.x[element]).reshape(len(trials), -1)
-        straight = self.straight[element]
-        if straight.any():
-            some = element[straight]
+        y = np.array(at.y)
+        if self.straight.any():
+            shift = (trials - self.x[element]).reshape(len(trials), -1)
             for decision in range(shift.shape[1]):
-                y[straight] += shift[straight, decision, None, None] * self.moves[some, decision]
+                y += shift[:, decision, None, None] * self.moves[element, decision]
         return replace(at, y=y, lam=np.zeros_like(at.lam), mu=np.zeros_like(at.mu))
 
     def _nearest(self, start: Response, which: Array, flat: Array, element: Array) -> None:
