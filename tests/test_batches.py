@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stackel
-from problems import PROBLEMS
+from problems import PROBLEMS, DropOut, PersonalPrices, SharedCapacity, Substitutes
 from stackel import Action, Follower, Leader
 from stackel.calculus import matrices
+from stackel.calculus.batch import together
 from stackel.calculus.matrices import bicgstab
 from stackel.followers import response, systems
 from stackel.followers.sensitivity import sensitivity
-from stackel.formulations.vehicular_twins import on_graph
+from stackel.formulations.vehicular_twins import draw, on_graph
 from stackel.functions import over_followers, over_leaders
 
 
@@ -150,3 +151,102 @@ def test_a_profile_that_does_not_settle_changes_no_other() -> None:
     assert together.converged.tolist() == [True, False, True]
     alone = response.settle(game, x[[0, 2]])
     assert np.array_equal(together.y[[0, 2]], alone.y)
+
+
+def _vehicular(seed: int) -> stackel.Game:
+    rng = np.random.default_rng(seed)
+    return draw(rng, int(rng.integers(2, 5)), int(rng.integers(1, 4)), delay=bool(seed % 2))
+
+
+def _tolls(seed: int) -> stackel.Game:
+    return DropOut(np.random.default_rng(seed).uniform(2.0, 25.0, 3))
+
+
+def _capacity(seed: int) -> stackel.Game:
+    return SharedCapacity(np.random.default_rng(seed).uniform(1.0, 4.0, 3))
+
+
+def _goods(seed: int) -> stackel.Game:
+    rng = np.random.default_rng(seed)
+    return Substitutes(rng.uniform(5.0, 10.0, (3, 2)), rng.uniform(0.5, 1.5, 2))
+
+
+def _personal(seed: int) -> stackel.Game:
+    """A leader with a price for each of three followers."""
+    return PersonalPrices(np.random.default_rng(seed).uniform(1.0, 4.0, 3))
+
+
+MARKETS = {
+    "vehicular twins": _vehicular,
+    "tolls": _tolls,
+    "shared capacity": _capacity,
+    "substitutes": _goods,
+    "personal prices": _personal,
+}
+MEASURED = (
+    *("follower_gaps", "leader_gaps", "follower_scale", "leader_scale", "violation", "trials"),
+    *("unsettled", "resolution", "exact_replies", "global_search", "losers"),
+)
+
+
+def _points(game: stackel.Game, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """An equilibrium, settled points that are none, points off, points outside the bounds."""
+    rng = np.random.default_rng(seed)
+    low, high = game.leader_bounds
+    x = rng.uniform(low, np.where(np.isfinite(high), high, low + 10.0), (count, *low.shape))
+    x[0] = stackel.solve(game, "newton", throw=False).leader_actions
+    y = np.array(response.settle(game, x).y)
+    y[1::3] *= rng.uniform(0.5, 1.5, y[1::3].shape)
+    y[5], x[7] = y[5] + 100.0, 2.0 * np.where(np.isfinite(high), high, 10.0)
+    return x, y
+
+
+def assert_equal_to_the_bit(one: stackel.Certificate, other: stackel.Certificate) -> None:
+    assert (one.verdict, one.notes) == (other.verdict, other.notes)
+    assert one.violations == other.violations
+    for name in MEASURED:
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    assert (one.deviation is None) == (other.deviation is None)
+    if one.deviation is not None and other.deviation is not None:
+        assert str(one.deviation) == str(other.deviation)
+        assert np.array_equal(one.deviation.action, other.deviation.action)
+    first, second = one.uniqueness, other.uniqueness
+    assert str(first) == str(second)
+
+
+@pytest.mark.parametrize("market", MARKETS)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=4, deadline=None)
+def test_a_point_is_worth_the_same_alone_and_among_fifty(market: str, seed: int) -> None:
+    game = MARKETS[market](seed)
+    several = game.leader_shape[0] > 1
+    x, y = _points(game, 51, seed)
+    found = stackel.certify_points(game, x, y)
+    assert len(found) == 51
+    verdicts = {c.verdict for c in found}
+    assert {"refuted", "local" if several else "certified"} <= verdicts or seed != 0
+    rng = np.random.default_rng(seed)
+    for k in {0, 1, 5, 7, *rng.integers(0, 51, 2 if several else 6).tolist()}:
+        assert_equal_to_the_bit(found[k], stackel.certify(game, x[k], y[k]))
+
+
+def test_a_point_is_worth_the_same_among_other_markets() -> None:
+    """Data with a batch axis gives each market the numbers that its own data gives."""
+    games = [draw(k, 3, 2, delay=True) for k in range(8)]
+    whole = together(games)
+    assert whole is not None
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 1.4, (8, 1, 2))
+    y = response.settle(whole, x).y
+    for k, found in enumerate(stackel.certify_points(whole, x, y)):
+        assert_equal_to_the_bit(found, stackel.certify(games[k], x[k], y[k]))
+
+
+@pytest.mark.parametrize("anticipation", ["own_response", "none"])
+def test_points_are_worth_the_same_whatever_leaders_foresee(anticipation: Any) -> None:
+    game = draw(3, 3, 2, delay=True)
+    x, y = _points(game, 9, 3)
+    found = stackel.certify_points(game, x, y, anticipation=anticipation)
+    for k in range(9):
+        alone = stackel.certify(game, x[k], y[k], anticipation=anticipation)
+        assert_equal_to_the_bit(found[k], alone)
