@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from stackel.backend import Backend, begin, check_range, only
+from stackel.backend import Backend, begin, check_positive, check_whole, only
 from stackel.calculus.calculus import Calculus, trace
 from stackel.followers.response import Response, reply, settle, settled_in_the_middle
 from stackel.game.game import Game
@@ -71,11 +71,8 @@ class Newton(Backend):
     name: ClassVar[str] = "newton"
 
     def __post_init__(self) -> None:
-        check_range(
-            "leader_tolerance", self.leader_tolerance, "positive", self.leader_tolerance > 0
-        )
-        check_range("max_sweeps", self.max_sweeps, "a number of at least 0", self.max_sweeps >= 0)
-        check_range("points", self.points, "at least 5", self.points >= 5)
+        check_positive(self, "leader_tolerance")
+        check_whole(self, max_sweeps=0, points=5)
 
     def accepts(self, game: Game) -> list[str]:
         trace(game)  # raises a GameError if a formula does not differentiate

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -174,6 +175,26 @@ def make(backend: str | Backend, options: Mapping[str, Any]) -> Backend:
     return kind(**options)
 
 
+def left_open(backend: str | Backend, options: Mapping[str, Any]) -> bool:
+    """Whether no backend is named: it is ``"auto"``, which has no options of its own.
+
+    Raises:
+        OptionError: there are options all the same.
+    """
+    automatic = isinstance(backend, str) and backend == "auto"
+    if automatic and options:
+        raise OptionError(
+            f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name the "
+            "backend"
+        )
+    return automatic
+
+
+def settings(backend: Backend) -> dict[str, Any]:
+    """A backend's options as they are set."""
+    return {name: getattr(backend, name) for name in options_of(type(backend))}
+
+
 def reasons(name: str, game: Game) -> list[str]:
     """Why a registered backend cannot solve a game here; empty if it can.
 
@@ -246,3 +267,31 @@ def check_range(name: str, value: Any, expected: str, good: bool) -> None:
     """
     if not good:
         raise OptionError(f"option {name} = {value!r}; expected {expected}")
+
+
+def check_positive(backend: Backend, *options: str) -> None:
+    """The same for options that must be positive numbers.
+
+    Raises:
+        OptionError: one is not.
+    """
+    for name in options:
+        value = getattr(backend, name)
+        good = isinstance(value, Real) and value > 0
+        check_range(name, value, "a positive number", good)
+
+
+def check_whole(backend: Backend, **least: int) -> None:
+    """The same for options that must be whole numbers.
+
+    Args:
+        backend: whose options they are.
+        **least: the smallest that each may be, by name: ``check_whole(self, points=5)``.
+
+    Raises:
+        OptionError: one is not.
+    """
+    for name, smallest in least.items():
+        value = getattr(backend, name)
+        good = isinstance(value, Integral) and not isinstance(value, bool) and value >= smallest
+        check_range(name, value, f"a whole number of at least {smallest}", good)

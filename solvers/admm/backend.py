@@ -26,7 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, begin, check_range, only
+from stackel.backend import Backend, begin, check_positive, check_whole, only
 from stackel.calculus.calculus import Calculus, trace
 from stackel.followers.response import Response
 from stackel.followers.starts import first_guess, inside
@@ -211,13 +211,8 @@ class ADMM(Backend):
     name: ClassVar[str] = "admm"
 
     def __post_init__(self) -> None:
-        for option in ("penalty", "inner_tolerance", "leader_tolerance"):
-            value = getattr(self, option)
-            check_range(option, value, "a positive number", value > 0)
-        for option, least in (("max_inner", 1), ("argmax_steps", 1), ("max_sweeps", 0)):
-            value = getattr(self, option)
-            check_range(option, value, f"a whole number of at least {least}", value >= least)
-        check_range("points", self.points, "at least 5", self.points >= 5)
+        check_positive(self, "penalty", "inner_tolerance", "leader_tolerance")
+        check_whole(self, max_inner=1, argmax_steps=1, max_sweeps=0, points=5)
 
     def accepts(self, game: Game) -> list[str]:
         """Refuses games in which a follower's own problem is not concave where looked at."""

@@ -24,7 +24,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, begin, check_range, only
+from stackel.backend import Backend, begin, check_positive, check_whole, only
 from stackel.calculus.calculus import Calculus, trace
 from stackel.calculus.concavity import Concavity
 from stackel.followers.response import Response
@@ -53,10 +53,8 @@ class ClosedForm(Backend):
     name: ClassVar[str] = "closed-form"
 
     def __post_init__(self) -> None:
-        check_range(
-            "leader_tolerance", self.leader_tolerance, "positive", self.leader_tolerance > 0
-        )
-        check_range("max_sweeps", self.max_sweeps, "at least 1", self.max_sweeps >= 1)
+        check_positive(self, "leader_tolerance")
+        check_whole(self, max_sweeps=1)
 
     def accepts(self, game: Game) -> list[str]:
         calculus = trace(game)

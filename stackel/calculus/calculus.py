@@ -134,6 +134,10 @@ class Calculus(Memo):
             self._programs[name] = program
         return program
 
+    def _run(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        with np.errstate(all="ignore"):  # who uses a value looks at whether it is finite
+            return self._program(name)(*arguments)
+
     def _element(self, program: Program) -> Program:
         """A program of the formulas, at the elements that this is of."""
         return program if self.index is None else at_elements(program, self.index, self._constants)
@@ -213,8 +217,7 @@ class Calculus(Memo):
         Returns:
             field (..., I, n), own limits (..., I, m), shared limits (..., k).
         """
-        with np.errstate(all="ignore"):
-            values = self._program("values")(*self._arguments(y, r, x, lam, mu))
+        values = self._run("values", *self._arguments(y, r, x, lam, mu))
         batches = (y.shape[:-2], r.shape[:-2], x.shape[:-2], lam.shape[:-2], mu.shape[:-1])
         return self._split(values, np.broadcast_shapes(*batches))
 
@@ -233,8 +236,7 @@ class Calculus(Memo):
         n = self.follower_shape[1]
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
         direction = np.eye(n).reshape(n, *(1,) * len(batch), 1, n)
-        with np.errstate(all="ignore"):
-            values = self._program("own")(*self._arguments(y, r, x, lam, mu), direction)
+        values = self._run("own", *self._arguments(y, r, x, lam, mu), direction)
         field, c, _ = self._split(values, (n, *batch))
         return np.moveaxis(field, 0, -1), np.moveaxis(c, 0, -1)
 
@@ -246,46 +248,42 @@ class Calculus(Memo):
         Returns:
             of the field (..., I, n), the own limits (..., I, m), the shared ones (..., k).
         """
-        batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2], direction.shape[:-2])
-        with np.errstate(all="ignore"):
-            values = self._program("joint")(*self._arguments(y, y, x, lam, mu), direction)
-        return self._split(values, batch)
+        return self._moved("joint", y, x, lam, mu, direction)
 
     def by_leaders(
         self, y: Array, x: Array, lam: Array, mu: Array, direction: Array
     ) -> tuple[Array, Array, Array]:
         """Derivatives of :meth:`system` when the leaders move along a direction (..., d, J);
         shapes as of :meth:`joint`."""
+        return self._moved("by leaders", y, x, lam, mu, direction)
+
+    def _moved(
+        self, name: str, y: Array, x: Array, lam: Array, mu: Array, direction: Array
+    ) -> tuple[Array, Array, Array]:
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2], direction.shape[:-2])
-        with np.errstate(all="ignore"):
-            values = self._program("by leaders")(*self._arguments(y, y, x, lam, mu), direction)
-        return self._split(values, batch)
+        return self._split(self._run(name, *self._arguments(y, y, x, lam, mu), direction), batch)
 
     def transposed(self, y: Array, x: Array, lam: Array, mu: Array, v: Array) -> Array:
         """The transpose of :meth:`joint`'s field derivative times v (..., I, n)."""
-        with np.errstate(all="ignore"):
-            (out,) = self._program("transposed")(*self._arguments(y, y, x, lam, mu), v)
+        (out,) = self._run("transposed", *self._arguments(y, y, x, lam, mu), v)
         return np.broadcast_to(out, np.broadcast_shapes(out.shape, v.shape))
 
     # -- payoffs -------------------------------------------------------------------------------
 
     def follower_payoffs(self, y: Array, r: Array, x: Array) -> Array:
         """Payoffs (..., I) at own actions y and everybody's r (..., I, n), leaders at x."""
-        with np.errstate(all="ignore"):
-            (value,) = self._program("follower payoffs")(y, r, x)
+        (value,) = self._run("follower payoffs", y, r, x)
         batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
         return _wide(value, (*batch, self.n_followers, 1))[..., 0]
 
     def leader_values(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Payoffs (..., J) and limits (..., m, J) at x (..., d, J) and y (..., I, n)."""
-        with np.errstate(all="ignore"):
-            values = self._program("leader values")(x, y)
+        values = self._run("leader values", x, y)
         return self._by_leader(values, np.broadcast_shapes(y.shape[:-2], x.shape[:-2]))
 
     def leader_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> tuple[Array, Array]:
         """Derivatives of :meth:`leader_values` along directions of x and y, the same shapes."""
-        with np.errstate(all="ignore"):
-            values = self._program("leader slopes")(x, y, dx, dy)
+        values = self._run("leader slopes", x, y, dx, dy)
         batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
         return self._by_leader(values, batch)
 

@@ -7,13 +7,10 @@ them here from the traced formula; the market's author never expands algebra by 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from stackel.calculus.expression import Expression, binary, constant, expand, ordered
-
-if TYPE_CHECKING:
-    pass
 
 
 def degree(node: Expression, *wrt: Expression) -> float:
@@ -85,17 +82,20 @@ class Structure:
     atoms: list[Atom] = field(default_factory=list)
     other: list[Expression] = field(default_factory=list)
 
-    def scaled(self, factor: Expression) -> Structure:
-        def times(node: Expression) -> Expression:
-            return binary("mul", factor, node)
-
+    def changed(self, change: Callable[[Expression], Expression]) -> Structure:
+        """The structure of a linear change of the formula: of every part, and the coefficients."""
         return Structure(
-            None if self.polynomial is None else times(self.polynomial),
-            [Atom(times(a.coefficient), a.function, a.summed) for a in self.atoms],
-            [times(o) for o in self.other],
+            None if self.polynomial is None else change(self.polynomial),
+            [Atom(change(a.coefficient), a.function, a.summed) for a in self.atoms],
+            [change(o) for o in self.other],
         )
 
+    def scaled(self, factor: Expression) -> Structure:
+        """Of the formula times what does not depend on the own action."""
+        return self.changed(lambda node: binary("mul", factor, node))
+
     def plus(self, more: Structure) -> Structure:
+        """Of the two formulas' sum."""
         parts = [p for p in (self.polynomial, more.polynomial) if p is not None]
         total = parts[0] + parts[1] if len(parts) == 2 else parts[0] if parts else None
         return Structure(total, self.atoms + more.atoms, self.other + more.other)
@@ -120,24 +120,14 @@ def split(node: Expression, own: Expression) -> Structure:
     if op == "div" and degree(args[0], own) == 0 and degree(args[1], own) == 1:
         reciprocal = Expression("pow", (args[1], constant(-1.0)), args[1].shape)
         return Structure(atoms=[Atom(args[0], reciprocal, False)])
-    if op == "expand":
+    if op == "expand" or (op == "sum" and node.param == (-1,)):
         inner = split(args[0], own)
         if not any(a.summed for a in inner.atoms):  # a sum cannot be taken apart again
-            quadratic = inner.polynomial
-            return Structure(
-                None if quadratic is None else expand(quadratic, node.shape),
-                [Atom(expand(a.coefficient, node.shape), a.function, False) for a in inner.atoms],
-                [expand(o, node.shape) for o in inner.other],
-            )
-    if op == "sum" and node.param == (-1,):
-        inner = split(args[0], own)
-        if not any(a.summed for a in inner.atoms):
-            quadratic = inner.polynomial
-            return Structure(
-                None if quadratic is None else quadratic.sum(axis=-1, keepdims=True),
-                [Atom(a.coefficient, a.function, True) for a in inner.atoms],
-                [o.sum(axis=-1, keepdims=True) for o in inner.other],
-            )
+            if op == "expand":
+                return inner.changed(lambda part: expand(part, node.shape))
+            total = inner.changed(lambda part: part.sum(axis=-1, keepdims=True))
+            atoms = [Atom(a.coefficient, a.function, True) for a in inner.atoms]
+            return replace(total, atoms=atoms)
     if op in ("log", "exp", "sqrt", "pow") and degree(args[0], own) <= 1:
         return Structure(atoms=[Atom(constant(1.0), node, False)])
     return Structure(other=[node])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import numpy as np
 
 from stackel.calculus.calculus import Calculus, trace
@@ -13,26 +10,6 @@ from stackel.followers.response import Response
 from stackel.followers.systems import Joint
 from stackel.game.game import Game
 from stackel.types import Array
-
-
-def predictor(game: Game | Calculus, x: Array, at: Response) -> Callable[[Array], Response] | None:
-    """Starts for :func:`settle` at leader actions (B, d, J): first order in the move from x.
-
-    None where limits bind: the answer bends too much for a straight line to be a good start.
-    """
-    if at.lam.any() or at.mu.any():
-        return None
-    units = np.eye(x.size).reshape(x.size, *x.shape)
-    moves = sensitivity(game, x, at, units).reshape(x.size, -1)
-    if not np.isfinite(moves).all():
-        return None
-
-    def predict(trials: Array) -> Response:
-        shift = (trials - x).reshape(len(trials), x.size) @ moves
-        wide = at.broadcast((len(trials),))
-        return replace(wide, y=wide.y + shift.reshape(wide.y.shape))
-
-    return predict
 
 
 def sensitivity(game: Game | Calculus, x: Array, at: Response, directions: Array) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -32,17 +34,29 @@ def check_anticipation(anticipation: str) -> None:
         )
 
 
-def respond(calculus: Calculus, x: Array, at: Response, anticipation: Anticipation) -> Response:
-    """What leaders foresee when they move to x (B, d, J) and the followers stood at ``at``."""
+def foresee(
+    anticipation: Anticipation,
+    x: Array,
+    at: Response,
+    settle: Callable[[Array, Response], Response],
+    reply: Callable[[Array, Array], Response],
+) -> Response:
+    """What leaders foresee when they move.
+
+    Args:
+        anticipation: how far they look.
+        x: where they move to (B, d, J).
+        at: where the followers stood.
+        settle: the followers' equilibrium at leader actions, from a start.
+        reply: each follower's own reply to leader actions and rivals, residuals per follower.
+    """
     if anticipation == "equilibrium":
-        return settle(calculus, x, at, TRIAL)
+        return settle(x, at)
     if anticipation == "none":
-        known = np.ones(x.shape[:-2], dtype=bool)
-        return replace(at.broadcast(x.shape[:-2]), converged=known)
-    own = reply(calculus, x, at.y, at)
-    mu = np.broadcast_to(at.mu, (*x.shape[:-2], at.mu.shape[-1]))
-    residual, converged = own.residual.max(-1), np.asarray(own.converged.all(-1))
-    return Response(own.y, own.lam[..., : at.lam.shape[-1]], mu, residual, converged)
+        return replace(at, converged=np.ones(len(x), dtype=bool))
+    own = reply(x, at.y)
+    good = np.asarray(own.converged.all(-1))
+    return replace(at, y=own.y, residual=own.residual.max(-1), converged=good)
 
 
 class Trials:
@@ -80,7 +94,9 @@ class Trials:
             element: which element each is of (N,).
         """
         if self.anticipation != "equilibrium":
-            answer = respond(self.calculus.at(element), trials, self.at[element], self.anticipation)
+            many, at = self.calculus.at(element), self.at[element]
+            own = partial(reply, many, start=at)
+            answer = foresee(self.anticipation, trials, at, partial(settle, many), own)
             return answer.y, answer.converged
         bent = np.flatnonzero(~self.straight[element])
         start = self._ahead(trials, element)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
 from stackel.followers.response import Response
-from stackel.leaders.anticipation import Anticipation
+from stackel.leaders.anticipation import Anticipation, foresee
 from stackel.leaders.deviations import Oracle
 from stackel.run import Run
 from stackel.types import Array
@@ -45,15 +46,9 @@ class Followers(ABC):
         """Each follower's best reply, rivals (B, I, n) held; residuals are per follower."""
 
     def foresee(self, x: Array, at: Response) -> Response:
-        """What leaders foresee when they move to x (B, d, J) from where followers stood at."""
-        if self.anticipation == "equilibrium":
-            return self.settle(x, at)
-        known = np.ones(len(x), dtype=bool)
-        if self.anticipation == "none":
-            return Response(at.y, at.lam, at.mu, at.residual, known)
-        own = self.reply(x, at.y, None)
-        good = np.asarray(own.converged.all(-1))
-        return Response(own.y, at.lam, at.mu, own.residual.max(-1), good)
+        """What leaders foresee when they move to x (B, d, J) from where the followers stood."""
+        own = partial(self.reply, start=None)
+        return foresee(self.anticipation, x, at, self.settle, own)
 
     def slopes(self, x: Array, at: Response) -> tuple[Array, Array | None]:
         """Each leader's total derivative by its own decisions (B, d, J), here by central

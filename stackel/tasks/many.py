@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +30,10 @@ from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.leaders.anticipation import Anticipation, check_anticipation
 from stackel.results.equilibrium import Equilibrium, NotConverged
-from stackel.run import Points, Run, Status, Stop
+from stackel.run import Run, Status, Stop
 from stackel.tasks.checks import screen
 from stackel.tasks.progress import counted
-from stackel.tasks.solve import check_solve_options, solve
+from stackel.tasks.solve import Terms, solve
 from stackel.types import Array
 from stackel.version import versions
 
@@ -96,18 +96,12 @@ def solve_many(
     """
     markets = _read(games)
     check_anticipation(anticipation)
-    check_solve_options(time_limit, tolerance, restarts)
-    if backend == "auto" and options:
-        raise OptionError(
-            f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name the "
-            "backend"
-        )
-    chosen = [registry.make(name, options) for name in (AUTO if backend == "auto" else (backend,))]
+    terms = Terms(tolerance, restarts, certificate, time_limit)
+    automatic = registry.left_open(backend, options)
+    chosen = [registry.make(name, options) for name in (AUTO if automatic else (backend,))]
     title = f"{len(markets):,} markets"
     with counted(title, len(markets)) if progress else nullcontext() as report:
-        batch = _Batch(
-            markets, chosen, tolerance, certificate, restarts, time_limit, report, backend == "auto"
-        )
+        batch = _Batch(markets, chosen, terms, report, automatic)
         alone: dict[str, Any] = {
             "anticipation": anticipation,
             "seed": seed,
@@ -115,7 +109,7 @@ def solve_many(
             "restarts": restarts,
             "certificate": certificate,
         }
-        named = "auto" if backend == "auto" else chosen[0]
+        named = "auto" if automatic else chosen[0]
         try:
             if anticipation == "equilibrium" and any(map(_has_batches, chosen)):
                 batch.solve()
@@ -155,10 +149,7 @@ class _Batch:
 
     games: Sequence[Game]
     backends: Sequence[Backend]
-    tolerance: float
-    certificate: bool
-    restarts: int
-    time_limit: float | None
+    terms: Terms
     report: Report | None
     automatic: bool
     answers: dict[int, Answer] = field(default_factory=dict)
@@ -171,9 +162,9 @@ class _Batch:
         Raises:
             Stop: none are.
         """
-        if self.time_limit is None:
+        if self.terms.time_limit is None:
             return None
-        left = self.time_limit - (time.perf_counter() - self.began)
+        left = self.terms.time_limit - (time.perf_counter() - self.began)
         if left <= 0:
             raise Stop(Status.TIME_LIMIT)
         return left
@@ -206,7 +197,7 @@ class _Batch:
                     return
                 part, x, at = whole.at(open_), start[open_], settled[open_]
                 again = self._attempt(backend, part, places[open_], x, at, restarts=0)
-                if again is not None and self.restarts:
+                if again is not None and self.terms.restarts:
                     rows, x = again
                     part, left = part.at(rows), places[open_][rows]
                     self._attempt(backend, part, left, x, settle(part, x), restarts=1)
@@ -231,26 +222,40 @@ class _Batch:
         if points is None or not points.solved.any():
             return None
         solved = np.flatnonzero(points.solved)
-        found = _Found(part.at(solved), points, solved, self.certificate, self.tolerance)
+        part, x, y = part.at(solved), points.x[solved], points.y[solved]
+        leaders, followers = part.leader_values(x, y)[0], part.follower_payoffs(y, y, x)
+        multipliers = part.named(points.lam[solved], points.mu[solved])
+        certificates: Sequence[Certificate | None] = [None] * len(solved)
+        if self.terms.certificate:
+            certificates = certify_points(part, x, y, tolerance=self.terms.tolerance)
         stats: dict[str, Any] = {
             "seconds": run.elapsed / len(solved),
             "batch": len(solved),
             "restarts": restarts,
-            "options": {n: getattr(backend, n) for n in registry.options_of(type(backend))},
+            "options": registry.settings(backend),
             "versions": versions(),
         }
         stats |= {"tried": [f"{backend.name}: in a batch"]} if self.automatic else {}
         again = []
-        for row, k in enumerate(solved):
-            counts = {name: value[k].item() for name, value in points.stats.items()}
-            eq = found.equilibrium(row, self.games[places[k]], backend, {**stats, **counts})
-            move = None if eq.certificate is None else eq.certificate.deviation
+        for row, (k, certificate) in enumerate(zip(solved, certificates, strict=True)):
+            move = None if certificate is None else certificate.deviation
             if move is not None and move.player == "leader":
-                found.x[row][:, move.index] = move.action
+                x[row][:, move.index] = move.action
                 again.append(row)
-            elif eq.is_equilibrium or not self.certificate:
-                self.answer(int(places[k]), eq)
-        return (solved[again], found.x[again]) if again else None
+            elif certificate is None or certificate.holds:
+                eq = Equilibrium(
+                    game=self.games[places[k]],
+                    backend=backend.name,
+                    leader_actions=x[row].copy(),
+                    follower_actions=y[row].copy(),
+                    status=Status.CONVERGED,
+                    certificate=certificate,
+                    multipliers={name: value[row].copy() for name, value in multipliers.items()},
+                    stats={**stats, **{name: v[k].item() for name, v in points.stats.items()}},
+                )
+                payoffs = leaders[row].copy(), followers[row].copy()
+                self.answer(int(places[k]), eq.with_payoffs(*payoffs))
+        return (solved[again], x[again]) if again else None
 
     def solve_alone(self, backend: str | Backend, options: dict[str, Any], throw: bool) -> None:
         """Answer the rest one by one."""
@@ -309,32 +314,3 @@ def _grouped(games: Sequence[Game], places: Iterable[int], apart: bool) -> list[
             block = min(BLOCK, max(32, NUMBERS // decisions**2))
             blocks += np.array_split(np.array(same), -(-len(same) // block))
     return blocks
-
-
-class _Found:
-    """Points of a batch's markets, with everything an answer holds."""
-
-    def __init__(
-        self, part: Calculus, points: Points, which: Array, certificate: bool, tolerance: float
-    ) -> None:
-        self.x, self.y = points.x[which], points.y[which]
-        self.leader_payoffs = part.leader_values(self.x, self.y)[0]
-        self.follower_payoffs = part.follower_payoffs(self.y, self.y, self.x)
-        self.multipliers = part.named(points.lam[which], points.mu[which])
-        self.certificates: Sequence[Certificate | None] = [None] * len(which)
-        if certificate:
-            self.certificates = certify_points(part, self.x, self.y, tolerance=tolerance)
-
-    def equilibrium(
-        self, row: int, game: Game, backend: Backend, stats: Mapping[str, Any]
-    ) -> Equilibrium:
-        return Equilibrium(
-            game=game,
-            backend=backend.name,
-            leader_actions=self.x[row].copy(),
-            follower_actions=self.y[row].copy(),
-            status=Status.CONVERGED,
-            certificate=self.certificates[row],
-            multipliers={name: value[row].copy() for name, value in self.multipliers.items()},
-            stats=stats,
-        ).with_payoffs(self.leader_payoffs[row].copy(), self.follower_payoffs[row].copy())

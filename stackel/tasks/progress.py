@@ -35,22 +35,16 @@ def counted(title: str, total: int, done: int = 0) -> Iterator[Callable[..., Non
         total: how many there will be.
         done: how many are there already.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
 
     with _shown(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failures]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[failures]}"),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left"),
+        rich.TimeRemainingColumn(),
     ) as bar:
         task = bar.add_task(title, total=total, completed=done, failures="")
         failed = 0
@@ -75,26 +69,20 @@ def progress(
         iterations: how many there will be, if that is known: the bar shows these instead, and the
             time left.
     """
-    from rich.progress import (
-        BarColumn,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
     from rich.table import Column
 
     columns = [
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
-        TextColumn("{task.fields[row]}", markup=False),
+        rich.SpinnerColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+        rich.TextColumn("{task.fields[row]}", markup=False),
     ]
     if iterations is not None:
-        columns.insert(3, TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)))
-        columns.insert(3, TextColumn("left"))
+        columns.insert(3, rich.TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)))
+        columns.insert(3, rich.TextColumn("left"))
     if iterations is not None or time_limit is not None:
-        columns.insert(2, BarColumn(10, table_column=Column(min_width=10)))
+        columns.insert(2, rich.BarColumn(10, table_column=Column(min_width=10)))
     with _shown(*columns) as bar:
         task = bar.add_task(title, total=iterations or time_limit, row="")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,15 +92,12 @@ def solve(
         NotConverged: no equilibrium within tolerance; carries the result.
     """
     check_anticipation(anticipation)
-    first = _check_common(game, start, time_limit, tolerance, restarts)
+    check(game)
+    terms = Terms(tolerance, restarts, certificate, time_limit)
+    first = None if start is None else _read_start(game, start)
     if not isinstance(starts, int) or starts < 1:
         raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
-    automatic = isinstance(backend, str) and backend == "auto"
-    if automatic and options:
-        raise OptionError(
-            f"options {', '.join(options)} belong to one backend, but backend is 'auto'; name the "
-            "backend"
-        )
+    automatic = registry.left_open(backend, options)
     candidates: Sequence[str | Backend] = list(registry.BUILT_IN)
     if not automatic:
         candidates = [_accepted(registry.make(backend, options), game)]
@@ -127,7 +124,7 @@ def solve(
                 callback=_both(callback, report) if progress else report,
             )
             try:
-                eq = _from_starts(game, one, run, starts, tolerance, restarts, certificate)
+                eq = _from_starts(game, one, run, starts, terms)
             except Refusal as refusal:
                 if not automatic:
                     raise registry.refuse(one, game, refusal.reasons) from None
@@ -172,23 +169,30 @@ def backends(game: Game) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("backend")
 
 
-def check_solve_options(time_limit: float | None, tolerance: float, restarts: int) -> None:
-    """Raise an :class:`OptionError` for a value that makes no sense."""
-    if time_limit is not None and not time_limit > 0:
-        raise OptionError(f"time_limit = {time_limit!r}; expected a positive number of seconds")
-    if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
-        raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
-    if not isinstance(restarts, int) or restarts < 0:
-        raise OptionError(f"restarts = {restarts!r}; expected a whole number of at least 0")
+@dataclass(frozen=True)
+class Terms:
+    """What every backend is held to, as :func:`solve` says; checked.
+
+    Raises:
+        OptionError: a value that makes no sense.
+    """
+
+    tolerance: float
+    restarts: int
+    certificate: bool
+    time_limit: float | None
+
+    def __post_init__(self) -> None:
+        limit, tolerance, restarts = self.time_limit, self.tolerance, self.restarts
+        if limit is not None and not limit > 0:
+            raise OptionError(f"time_limit = {limit!r}; expected a positive number of seconds")
+        if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
+            raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
+        if not isinstance(restarts, int) or restarts < 0:
+            raise OptionError(f"restarts = {restarts!r}; expected a whole number of at least 0")
 
 
-def _check_common(
-    game: Game, start: Any, time_limit: float | None, tolerance: float, restarts: int
-) -> Array | None:
-    check(game)
-    check_solve_options(time_limit, tolerance, restarts)
-    if start is None:
-        return None
+def _read_start(game: Game, start: Any) -> Array:
     x = np.asarray(start, dtype=float)
     if x.size != np.prod(game.leader_shape) or not np.isfinite(x).all():
         raise OptionError(
@@ -221,22 +225,14 @@ def _both(callback: Callback | None, line: Callback | None) -> Callback:
     return report
 
 
-def _from_starts(
-    game: Game,
-    backend: Backend,
-    run: Run,
-    starts: int,
-    tolerance: float,
-    restarts: int,
-    certificate: bool,
-) -> Equilibrium:
+def _from_starts(game: Game, backend: Backend, run: Run, starts: int, terms: Terms) -> Equilibrium:
     """The best answer from several starts, the other distinct equilibria beside it."""
     low, high = search_range(trace(game), middle(*game.leader_bounds))
     found: list[Equilibrium] = []
     for k in range(starts):
         if k:
             run.start = run.rng.uniform(low, high)
-        eq = _solve_one(game, backend, run, tolerance, restarts, certificate)
+        eq = _solve_one(game, backend, run, terms)
         if all(eq.distance(old) > APART or eq.is_equilibrium > old.is_equilibrium for old in found):
             found.append(eq)
         if eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
@@ -254,18 +250,16 @@ def _from_starts(
     return replace(best, others=others, detail=detail, stats=stats)
 
 
-def _solve_one(
-    game: Game, backend: Backend, run: Run, tolerance: float, restarts: int, certificate: bool
-) -> Equilibrium:
+def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibrium:
     """One backend's answer, restarted from the deviations that refute it."""
     best: Equilibrium | None = None
     seen: list[Array] = []
-    for attempt in range(restarts + 1 if backend.exact else 1):
+    for attempt in range(terms.restarts + 1 if backend.exact else 1):
         point = _guarded(game, backend, run)
         eq = _answer(game, backend, run, point, attempt)
-        if certificate and point.status is not Status.INTERRUPTED:
+        if terms.certificate and point.status is not Status.INTERRUPTED:
             try:
-                eq = eq.certify(tolerance=tolerance)
+                eq = eq.certify(tolerance=terms.tolerance)
             except KeyboardInterrupt:
                 detail = "interrupted while the point was being certified"
                 eq = replace(eq, status=Status.INTERRUPTED, detail=detail)
@@ -311,7 +305,7 @@ def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) 
         "seconds": run.elapsed,
         "iterations": len(run.history),
         "restarts": attempt,
-        "options": {k: getattr(backend, k) for k in registry.options_of(type(backend))},
+        "options": registry.settings(backend),
         "versions": versions(),
         **point.stats,
     }
