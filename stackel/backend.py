@@ -238,6 +238,11 @@ def begin(calculus: Calculus, run: Run) -> Array:
 def only(found: Points, calculus: Calculus, backend: str) -> Point:
     """The point of a batch of one market.
 
+    Args:
+        found: the batch's points.
+        calculus: the market's calculus.
+        backend: who found it.
+
     Raises:
         Refusal: the backend turned out not to apply.
     """

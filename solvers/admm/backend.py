@@ -114,7 +114,13 @@ class _Inner:
 
 
 class AdmmFollowers(Followers):
-    """The inner loop as an oracle for the leaders' search."""
+    """The inner loop as an oracle for the leaders' search.
+
+    Args:
+        calculus: the market.
+        run: the run, whose time and anticipation count.
+        options: the backend's.
+    """
 
     def __init__(self, calculus: Calculus, run: Run, options: ADMM) -> None:
         super().__init__(calculus, run.anticipation)

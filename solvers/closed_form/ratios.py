@@ -26,7 +26,15 @@ _Q, _R = np.linalg.qr(np.stack([np.ones_like(T), T, T**2], -1))
 def along(
     calculus: Calculus, affine: Affine, x: Array, j: int, ranges: tuple[Array, Array]
 ) -> Array:
-    """Leader j's payoffs (SAMPLES, B) along its range, the others at x (B, 1, J)."""
+    """A leader's payoffs (SAMPLES, B) along its range.
+
+    Args:
+        calculus: the market, or a batch of B.
+        affine: the followers' answers.
+        x: where the other leaders are (B, 1, J).
+        j: the leader.
+        ranges: lowest and highest decisions, each (B, 1, J).
+    """
     low, high = (b[:, 0, j] for b in ranges)
     trials = np.repeat(x[None], SAMPLES, axis=0)
     trials[:, :, 0, j] = low + (high - low) * T[:, None]
@@ -79,8 +87,17 @@ def _beside(v: Array) -> Array:
 def best(
     ratio: Array, j: int, bounds: tuple[Array, Array], ranges: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """The decisions (B,) of leader j at which ratios (B, 4) are largest, an end of the range or a
-    stationary point; and whether there are such (B,)."""
+    """The decisions at which ratios are largest, an end of the range or a stationary point.
+
+    Args:
+        ratio: what :func:`fit` found (B, 4).
+        j: the leader.
+        bounds: the leaders' bounds, (d, J) or (B, d, J) each; may be infinite.
+        ranges: where payoffs were looked at, each (B, 1, J).
+
+    Returns:
+        the decisions (B,), and whether there are such (B,).
+    """
     a0, a1, a2, r = ratio.T
     low, high = (np.broadcast_to(b, ranges[0].shape)[:, 0, j] for b in bounds)
     start, stop = (b[:, 0, j] for b in ranges)

@@ -78,6 +78,11 @@ class Calculus(Memo):
     bounds and masks of a batch of B markets have an axis of their own, and every array's last
     batch axis then runs over its elements.
 
+    Args:
+        formulas: the traced formulas.
+        leader_bounds, follower_bounds: as below.
+        names: ``title``, ``leader_name`` and ``follower_name``.
+
     Attributes:
         formulas: the traced formulas.
         title: the market in a few words.
@@ -229,6 +234,9 @@ class Calculus(Memo):
         Since row i depends on the follower's own action only through row i, one direction serves
         all followers at once.
 
+        Args:
+            y, r, x, lam, mu: as for :meth:`system`.
+
         Returns:
             of its field (..., I, n, n), of its limits (..., I, m, n); entry [i, a, b] is by its
             decision b.
@@ -243,7 +251,11 @@ class Calculus(Memo):
     def joint(
         self, y: Array, x: Array, lam: Array, mu: Array, direction: Array
     ) -> tuple[Array, Array, Array]:
-        """Derivatives of :meth:`system` when all followers move along a direction (..., I, n).
+        """Derivatives of :meth:`system` when all followers move along a direction.
+
+        Args:
+            y, x, lam, mu: as for :meth:`system`, everybody doing y.
+            direction: where they move (..., I, n).
 
         Returns:
             of the field (..., I, n), the own limits (..., I, m), the shared ones (..., k).
@@ -253,8 +265,15 @@ class Calculus(Memo):
     def by_leaders(
         self, y: Array, x: Array, lam: Array, mu: Array, direction: Array
     ) -> tuple[Array, Array, Array]:
-        """Derivatives of :meth:`system` when the leaders move along a direction (..., d, J);
-        shapes as of :meth:`joint`."""
+        """Derivatives of :meth:`system` when the leaders move along a direction.
+
+        Args:
+            y, x, lam, mu: as for :meth:`system`, everybody doing y.
+            direction: where they move (..., d, J).
+
+        Returns:
+            what :meth:`joint` does.
+        """
         return self._moved("by leaders", y, x, lam, mu, direction)
 
     def _moved(
@@ -264,14 +283,24 @@ class Calculus(Memo):
         return self._split(self._run(name, *self._arguments(y, y, x, lam, mu), direction), batch)
 
     def transposed(self, y: Array, x: Array, lam: Array, mu: Array, v: Array) -> Array:
-        """The transpose of :meth:`joint`'s field derivative times v (..., I, n)."""
+        """The transpose of :meth:`joint`'s field derivative times a vector.
+
+        Args:
+            y, x, lam, mu: as for :meth:`joint`.
+            v: the vector (..., I, n); so is the product.
+        """
         (out,) = self._run("transposed", *self._arguments(y, y, x, lam, mu), v)
         return np.broadcast_to(out, np.broadcast_shapes(out.shape, v.shape))
 
     # -- payoffs -------------------------------------------------------------------------------
 
     def follower_payoffs(self, y: Array, r: Array, x: Array) -> Array:
-        """Payoffs (..., I) at own actions y and everybody's r (..., I, n), leaders at x."""
+        """Payoffs (..., I), in the market's unit of payoff.
+
+        Args:
+            y, r: own actions and everybody's (..., I, n).
+            x: leader actions (..., d, J).
+        """
         (value,) = self._run("follower payoffs", y, r, x)
         batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
         return _wide(value, (*batch, self.n_followers, 1))[..., 0]
@@ -282,7 +311,12 @@ class Calculus(Memo):
         return self._by_leader(values, np.broadcast_shapes(y.shape[:-2], x.shape[:-2]))
 
     def leader_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> tuple[Array, Array]:
-        """Derivatives of :meth:`leader_values` along directions of x and y, the same shapes."""
+        """Derivatives of :meth:`leader_values` along a direction, in the same shapes.
+
+        Args:
+            x, dx: leader actions and where they move (..., d, J).
+            y, dy: follower actions and where they move (..., I, n).
+        """
         values = self._run("leader slopes", x, y, dx, dy)
         batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
         return self._by_leader(values, batch)

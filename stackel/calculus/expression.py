@@ -25,7 +25,14 @@ BINARY = ("add", "sub", "mul", "div", "pow")
 
 
 class Expression:
-    """A node of the graph: an operation, its arguments, and the core shape of its value."""
+    """A node of the graph, which formulas take for an array.
+
+    Args:
+        op: the operation's name, see :mod:`stackel.calculus.operations`; ``"input"``, ``"const"``.
+        args: what it is applied to.
+        shape: the core shape of its value.
+        param: what else the operation needs: an input's name, a constant's value, axes.
+    """
 
     __slots__ = ("args", "op", "param", "shape")
 
@@ -91,6 +98,11 @@ class Expression:
         return transpose(self)
 
     def swapaxes(self, first: int, second: int) -> Expression:
+        """The transpose, as NumPy spells it.
+
+        Raises:
+            GameError: other axes than the last two.
+        """
         if {first % 2, second % 2} != {0, 1}:
             raise GameError("formulas may swap only the last two axes: use swapaxes(-1, -2)")
         return transpose(self)
@@ -142,6 +154,7 @@ def constant(value: Any) -> Expression:
 
 
 def lift(value: Any) -> Expression:
+    """A formula's operand as a node: numbers become a constant."""
     return value if isinstance(value, Expression) else constant(value)
 
 
@@ -175,6 +188,7 @@ def _fold(op: str, args: tuple[Expression, ...], shape: Shape, param: Any = None
 
 
 def unary(op: str, value: Any) -> Expression:
+    """A node of one argument, :data:`UNARY`."""
     node = lift(value)
     if op == "neg" and node.op == "neg":
         return node.args[0]
@@ -182,6 +196,15 @@ def unary(op: str, value: Any) -> Expression:
 
 
 def binary(op: str, left: Any, right: Any) -> Expression:
+    """A node of two arguments, or one of them where the other changes nothing (x + 0, x 1).
+
+    Args:
+        op: one of :data:`BINARY`, powers aside.
+        left, right: nodes or numbers, which broadcast.
+
+    Raises:
+        GameError: they do not.
+    """
     a, b = lift(left), lift(right)
     shape = _broadcast(a.shape, b.shape, op)
     if op in ("add", "sub") and is_number(b, 0.0):
@@ -207,6 +230,7 @@ def _narrow(node: Expression, other: Expression, shape: Shape) -> Expression:
 
 
 def power(base: Any, exponent: Any) -> Expression:
+    """``base ** exponent``; where the exponent varies, by exponential and logarithm."""
     a, e = lift(base), lift(exponent)
     if not e.is_constant:  # a**e = exp(e log a)
         return unary("exp", binary("mul", e, unary("log", a)))
@@ -219,6 +243,11 @@ def power(base: Any, exponent: Any) -> Expression:
 
 
 def matmul(left: Any, right: Any) -> Expression:
+    """``left @ right``.
+
+    Raises:
+        GameError: their shapes do not fit.
+    """
     a, b = lift(left), lift(right)
     if a.shape[1] != b.shape[0]:
         raise GameError(f"a formula multiplies matrices of shapes {a.shape} and {b.shape}")
@@ -226,6 +255,7 @@ def matmul(left: Any, right: Any) -> Expression:
 
 
 def transpose(value: Any) -> Expression:
+    """The last two axes exchanged."""
     node = lift(value)
     if node.op == "transpose":
         return node.args[0]
@@ -237,6 +267,16 @@ def transpose(value: Any) -> Expression:
 
 
 def reduce_sum(value: Expression, axis: Any, keepdims: bool) -> Expression:
+    """``value.sum(axis, keepdims)``.
+
+    Args:
+        value: what is summed.
+        axis: -1, -2 or both.
+        keepdims: True.
+
+    Raises:
+        GameError: another axis, or one that is not kept.
+    """
     axes = (axis,) if isinstance(axis, int) else axis
     if axes is None or not keepdims or any(a not in (-1, -2) for a in axes):
         raise GameError(
@@ -265,7 +305,11 @@ def unbroadcast(value: Expression, shape: Shape) -> Expression:
 
 
 def take(value: Expression, key: Any) -> Expression:
-    """Basic slicing of the core axes; both axes are kept."""
+    """Basic slicing of the core axes; both axes are kept.
+
+    Raises:
+        GameError: a key that drops an axis, skips, or picks entries.
+    """
     key = key if isinstance(key, tuple) else (key,)
     parts = key[1:] if key and key[0] is Ellipsis else key
     if key and key[0] is Ellipsis and len(parts) == 1:
@@ -282,11 +326,22 @@ def take(value: Expression, key: Any) -> Expression:
 
 
 def pad(value: Expression, window: tuple[int, int, int, int], shape: Shape) -> Expression:
-    """The transpose of :func:`take`: the value at its window, zeros elsewhere."""
+    """The transpose of :func:`take`.
+
+    Args:
+        value: what stands in the window.
+        window: first and last row, first and last column, the last ones excluded.
+        shape: of the result, which is zero elsewhere.
+    """
     return Expression("pad", (value,), shape, (window, shape))
 
 
 def concat(parts: Sequence[Any], axis: int = -1) -> Expression:
+    """Nodes or numbers joined along a core axis.
+
+    Raises:
+        GameError: their shapes do not fit.
+    """
     nodes = tuple(lift(p) for p in parts)
     if len(nodes) == 1:
         return nodes[0]

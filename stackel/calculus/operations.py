@@ -66,7 +66,13 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 
 def evaluate(op: str, values: Sequence[Any], param: Any) -> Any:
-    """One operation on numbers."""
+    """One operation on numbers.
+
+    Args:
+        op: its name.
+        values: its arguments.
+        param: what else it needs, or None.
+    """
     if op == "concat":
         return _concat(values, param)
     return CALLS[op](*values) if param is None else CALLS[op](*values, param)

@@ -106,7 +106,11 @@ class Certificate(Shown):
         return f"{name} breaks its limit by {self.violations[name]:.3g}"
 
     def evidence(self) -> Iterator[tuple[str, str]]:
-        """What the verdict rests on, in words: pairs of a label and a text."""
+        """What the verdict rests on, in words.
+
+        Yields:
+            pairs of a label and a text.
+        """
         for name, gap, scale in (
             ("leader gap", self.leader_gap, self.leader_scale),
             ("follower gap", self.follower_gap, self.follower_scale),

@@ -286,7 +286,13 @@ class _Measured:
 def losing(
     leaders: Array, followers: Array, scale_l: float, scale_f: float, tolerance: float
 ) -> tuple[tuple[str, int], ...]:
-    """Who has less than nothing, from payoffs (J,) and (I,)."""
+    """Who has less than nothing, as pairs such as ``("leader", 0)``.
+
+    Args:
+        leaders, followers: payoffs (J,) and (I,).
+        scale_l, scale_f: their sizes.
+        tolerance: the share of these up to which a loss counts as none.
+    """
     out = [("leader", int(j)) for j in np.flatnonzero(leaders < -tolerance * scale_l)]
     out += [("follower", int(i)) for i in np.flatnonzero(followers < -tolerance * scale_f)]
     return tuple(out)

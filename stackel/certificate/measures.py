@@ -24,7 +24,12 @@ def scale(*payoffs: Array) -> Array:
 
 def typical(calculus: Calculus, x: Array, y: Array) -> tuple[Array, Array]:
     """Payoffs of the leaders (B, 3 J) and the followers (B, 3 I) elsewhere: where they are nearly 0
-    at the point itself, what counts as rounding can only be told from these."""
+    at the point itself, what counts as rounding can only be told from these.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+    """
     low, high = search_range(calculus, x)
     at = np.stack([low, (low + high) / 2, high])
     guess = inside(calculus, calculus.first_guess)
@@ -36,9 +41,15 @@ def typical(calculus: Calculus, x: Array, y: Array) -> tuple[Array, Array]:
 def slack(calculus: Calculus, x: Array, y: Array, best: Response, modulus: Array) -> Array:
     """A bound (B, I) on how much better than the computed reply any reply could be.
 
-    For a payoff strongly concave with modulus m (B, I), a Lagrangian gradient g and multipliers lam
-    leave at most the largest g s - m |s|^2 / 2 over steps s within the bounds, and lam |c|. Zero
-    where there is no modulus.
+    For a payoff strongly concave with modulus m, a Lagrangian gradient g and multipliers lam leave
+    at most the largest g s - m |s|^2 / 2 over steps s within the bounds, and lam |c|. Zero where
+    there is no modulus.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+        best: the computed replies.
+        modulus: of each payoff (B, I).
     """
     if calculus.k:
         return np.zeros(y.shape[:-1])
@@ -56,8 +67,14 @@ def slack(calculus: Calculus, x: Array, y: Array, best: Response, modulus: Array
 def sampled(
     calculus: Calculus, x: Array, y: Array, action: Array, reached: Array
 ) -> tuple[Array, Array]:
-    """Replies (B, I, n) and their payoffs (B, I), improved by trial actions; row i of a payoff
-    needs row i of the action only."""
+    """Replies and their payoffs, improved by trial actions; row i of a payoff needs row i of the
+    action only.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+        action, reached: the replies so far (B, I, n), and their payoffs (B, I).
+    """
     if calculus.k:  # whether a trial meets the limits that all share is not looked at
         return action, reached
     rng = np.random.default_rng(0)
@@ -77,7 +94,13 @@ def sampled(
 
 
 def violations(calculus: Calculus, x: Array, y: Array) -> tuple[dict[str, Array], Array]:
-    """Raw violations (B,) by name, and the largest as a relative distance to feasibility (B,)."""
+    """Raw violations (B,) by name, in the limits' own units; and the largest as a relative
+    distance to feasibility (B,).
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+    """
     out: dict[str, Array] = {}
 
     def worse(name: str, raw: Array) -> None:

@@ -96,8 +96,14 @@ class Table(Shown):
 
     @classmethod
     def of(cls, title: str, heading: str, frame: pd.DataFrame, **digits: int) -> Table:
-        """A frame's index, under that heading, and its columns, some with digits of their own;
-        what a frame calls NaN is missing."""
+        """A frame as a table; what it calls NaN is missing.
+
+        Args:
+            title: of the table.
+            heading: of the frame's index.
+            frame: the rest of the columns.
+            **digits: of columns that have another number of them.
+        """
         known = frame.astype(object).where(frame.notna(), None)
         columns = (
             Column(str(name), values.tolist(), digits.get(str(name), 6))
@@ -146,7 +152,11 @@ def _coloured(cell: str) -> tuple[tuple[str, str] | None, str, str]:
 
 
 def _rendered(tables: Iterable[Table], rows: int | None, width: int) -> Iterator[RenderableType]:
-    """For rich, an empty line between two tables."""
+    """Tables as rich takes them.
+
+    Yields:
+        titles and grids, an empty line between two tables.
+    """
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
@@ -184,7 +194,11 @@ def _rendered(tables: Iterable[Table], rows: int | None, width: int) -> Iterator
 
 
 def _blocks(headings: list[str], cells: list[list[str]], width: int) -> Iterator[list[int]]:
-    """Which columns stand side by side: the first one, and as many as fit beside it."""
+    """Which columns stand side by side.
+
+    Yields:
+        the first one, and as many as fit beside it, until all have stood somewhere.
+    """
     from rich.cells import cell_len
 
     space = 3

@@ -265,7 +265,13 @@ def _worst(values: Array) -> Array:
 def active(
     y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair
 ) -> tuple[Array, Array, Array]:
-    """Which y sit at their low and high bounds, and which limits do not bind."""
+    """Which y sit at their low and high bounds, and which limits do not bind.
+
+    Args:
+        y, lam: the point, (*groups, p) and (*groups, q).
+        values, scales: what a :class:`System` says of it.
+        bounds: lowest and highest y.
+    """
     (F, c), (h, s, _), (low, high) = values, scales, bounds
     return F / h >= y - low, F / h <= y - high, ~(lam > -c / s)
 

@@ -65,7 +65,12 @@ def _curvature(H: Array) -> Array:
 
 
 class Joint:
-    """All followers together, at leader actions x (B, d, J)."""
+    """All followers together.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x: leader actions (B, d, J).
+    """
 
     def __init__(self, calculus: Calculus, x: Array) -> None:
         self.calculus, self.x = calculus, x
@@ -88,6 +93,13 @@ class Joint:
 
     @staticmethod
     def flat(field: Array, own: Array, shared: Array) -> tuple[Array, Array]:
+        """What :meth:`unflat` takes apart: (..., p) and (..., q).
+
+        Args:
+            field: or actions (..., I, n).
+            own: own limits or their multipliers (..., I, m).
+            shared: the same of shared limits (..., k).
+        """
         f = field.reshape(*field.shape[:-2], -1)
         c = own.reshape(*own.shape[:-2], own.shape[-1] * own.shape[-2])
         return f, np.concatenate([c, shared], -1) if shared.shape[-1] else c
@@ -126,7 +138,13 @@ class Joint:
         return out[..., : self.p], out[..., self.p :]
 
     def linear_solve(self, y: Array, lam: Array, rows: Rows, right: Array) -> Array:
-        """Solve the linearised system for right sides (B, p + q, r)."""
+        """Solve the linearised system, its rows made as :class:`Rows` says.
+
+        Args:
+            y, lam: where it is linearised, (B, p) and (B, q).
+            rows: how its rows are made.
+            right: right sides (B, p + q, r); so are the solutions.
+        """
         z = self.p + self.q
         weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)
         diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)
@@ -241,6 +259,11 @@ def shared_gradients(calculus: Calculus, y: Array, rivals: Array, x: Array) -> A
     """Gradients of the shared limits by the followers' actions, (B, k, I n).
 
     The field is affine in the multipliers mu, so its change for a unit of each is that gradient.
+
+    Args:
+        calculus: the market, or a batch of B.
+        y, rivals: own actions and everybody's (B, I, n).
+        x: leader actions (B, d, J).
     """
     k, batch = calculus.k, np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
     p = y.shape[-1] * y.shape[-2]
@@ -254,9 +277,14 @@ def shared_gradients(calculus: Calculus, y: Array, rivals: Array, x: Array) -> A
 
 
 class Alone:
-    """Every follower's own problem, rivals (B, I, n) frozen, at leader actions x (B, d, J).
+    """Every follower's own problem.
 
     Shared limits bind each follower too, given what the others do: they join its own limits.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x: leader actions (B, d, J).
+        rivals: everybody's actions, frozen (B, I, n).
     """
 
     def __init__(self, calculus: Calculus, x: Array, rivals: Array) -> None:

@@ -27,7 +27,11 @@ APART = 7
 
 
 def check_anticipation(anticipation: str) -> None:
-    """Raise an :class:`OptionError` for a word that is none of :data:`Anticipation`'s."""
+    """Check that a word is one of :data:`Anticipation`'s.
+
+    Raises:
+        OptionError: it is none.
+    """
     if anticipation not in get_args(Anticipation):
         raise OptionError(
             f"anticipation = {anticipation!r}; expected one of {', '.join(get_args(Anticipation))}"

@@ -107,8 +107,18 @@ def _ascend_many(
 
 
 def move_on(calculus: Calculus, x: Array, j: int, oracle: Oracle, at: Response | None) -> Array:
-    """The profile (d, J) with leader j moved on from where it is, all its decisions at once and
-    within its limits; the same profile if that gains nothing."""
+    """A leader moved on from where it is, all its decisions at once and within its limits.
+
+    Args:
+        calculus: one market.
+        x: the profile (d, J).
+        j: the leader.
+        oracle: the followers' answers.
+        at: the response (a batch of one) that exact derivatives start from; None for differences.
+
+    Returns:
+        the profile with its move (d, J); the same one if that gains nothing.
+    """
     now = payoffs_alone(calculus, x[None], np.array([j]), oracle, _one(1))[0][0]
     if calculus.leader_shape[0] > 1 and calculus.leader_limit_names:
         action, payoff, *_ = _ascend_many(calculus, x, j, [], oracle, at, random=0)

@@ -201,7 +201,12 @@ def _peaks(values: Array, count: int) -> Array:
 
 
 def broken_limit(calculus: Calculus, x: Array, y: Array) -> str:
-    """The leader limit that is broken most at a point (1, d, J), (1, I, n), in words, or ''."""
+    """The leader limit that is broken most at a point, in words, or ''.
+
+    Args:
+        calculus: one market.
+        x, y: leader actions (1, d, J) and follower actions (1, I, n).
+    """
     if not calculus.leader_limit_names:
         return ""
     values = calculus.leader_values(x, y)[1][0]

@@ -43,7 +43,16 @@ class Followers(ABC):
 
     @abstractmethod
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
-        """Each follower's best reply, rivals (B, I, n) held; residuals are per follower."""
+        """Each follower's best reply.
+
+        Args:
+            x: leader actions (B, d, J).
+            rivals: everybody's actions, held (B, I, n).
+            start: where to start; None: as the backend sees fit.
+
+        Returns:
+            a response whose residuals are per follower.
+        """
 
     def foresee(self, x: Array, at: Response) -> Response:
         """What leaders foresee when they move to x (B, d, J) from where the followers stood."""
@@ -67,8 +76,16 @@ class Followers(ABC):
 
 
 def steps(calculus: Calculus, x: Array, relative: float) -> tuple[Array, Array, Array]:
-    """Profiles with each decision in turn moved up and down, (B, p, d, J) each with p = d J, and
-    how far they are apart (B, p)."""
+    """Profiles with each decision in turn moved up and down, within the bounds.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x: leader actions (B, d, J).
+        relative: how far, relative to 1 + |x|.
+
+    Returns:
+        those moved up and down, (B, p, d, J) each with p = d J, and how far they are apart (B, p).
+    """
     low, high = (np.broadcast_to(b, x.shape)[:, None] for b in calculus.leader_bounds)
     B, p = len(x), x[0].size
     units = np.eye(p).reshape(p, *x.shape[1:])
@@ -79,7 +96,13 @@ def steps(calculus: Calculus, x: Array, relative: float) -> tuple[Array, Array, 
 
 
 def trial_oracle(followers: Followers, run: Run, at: Response) -> Oracle:
-    """What leaders foresee where they try other actions, the followers standing at ``at``."""
+    """What leaders foresee where they try other actions.
+
+    Args:
+        followers: who answers, of one market or of a batch of B.
+        run: the run; trials end when its time is up.
+        at: where the followers stand, of every element.
+    """
 
     # Each trial starts from where the followers stand: decisions are found to no more digits than
     # payoffs tell apart, and so only the same path ends in the same place, alone and in a batch.
@@ -92,9 +115,18 @@ def trial_oracle(followers: Followers, run: Run, at: Response) -> Oracle:
 
 
 def record(run: Run, calculus: Calculus, x: Array, at: Response, change: float) -> None:
-    """A row of the history: how far the leaders moved, where they are (1, d, J), what they have.
+    """A row of the history: how far the leaders moved, where they are, what they have. Of a batch
+    there is no history; only the time is looked at.
 
-    Of a batch there is no history; only the time is looked at.
+    Args:
+        run: whose history it is.
+        calculus: the market.
+        x: leader actions (1, d, J).
+        at: the followers' answers there.
+        change: how far the leaders moved, in the units of x.
+
+    Raises:
+        Stop: the time is up.
     """
     if calculus.stacked:
         run.check()

@@ -34,8 +34,9 @@ class _Known:
         self.moves: Array | None = None
 
 
-class Stationarity:
-    """All leaders' first-order conditions, one system for each element of a batch.
+class Stationarity(complementarity.System):
+    """All leaders' first-order conditions, one complementarity system for each element of a batch:
+    a :class:`stackel.followers.complementarity.System` without limits.
 
     Args:
         followers: the oracle.

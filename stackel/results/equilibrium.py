@@ -64,13 +64,15 @@ class Equilibrium(Shown):
 
     @cached_property
     def leader_payoffs(self) -> Array:
-        """(J,)"""
+        """Each leader's payoff (J,), as :meth:`stackel.Game.leader_payoff` states it: higher is
+        better, in the market's unit of payoff."""
         x, y = self.leader_actions, self.follower_actions
         return np.array(trace(self.game).leader_values(x, y)[0])
 
     @cached_property
     def follower_payoffs(self) -> Array:
-        """(I,)"""
+        """Each follower's payoff (I,), as :meth:`stackel.Game.follower_payoff` states it: higher
+        is better, in the market's unit of payoff."""
         x, y = self.leader_actions, self.follower_actions
         return np.array(trace(self.game).follower_payoffs(y, y, x))
 
@@ -82,7 +84,7 @@ class Equilibrium(Shown):
 
     @property
     def welfare(self) -> float:
-        """The sum of all payoffs."""
+        """The sum of all payoffs, leaders' and followers'."""
         return float(self.leader_payoffs.sum() + self.follower_payoffs.sum())
 
     @property
@@ -139,7 +141,12 @@ class Equilibrium(Shown):
         return pd.concat(sides, names=["player", "index"])
 
     def _players(self) -> Iterator[Table]:
-        """The leaders, then the followers: actions, payoffs, gaps, multipliers of own limits."""
+        """What there is of every player.
+
+        Yields:
+            a table of the leaders, then one of the followers: actions, payoffs, gaps, multipliers
+            of own limits.
+        """
         game, c = self.game, self.certificate
         leaders = "leader", game.leader_action, self.leader_actions.T, self.leader_payoffs
         followers = "follower", game.follower_action, self.follower_actions, self.follower_payoffs

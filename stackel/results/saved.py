@@ -72,6 +72,7 @@ def save(eq: Any, path: str | Path) -> Path:
     The file appears whole or not at all: it is written beside its place, then moved there.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         GameError: the format has no word for a value, or loading could not find its class.
     """
     path = Path(path)
@@ -142,7 +143,11 @@ def _equilibrium(document: Any) -> Any:
 
 
 def _name(kind: type, where: str, market: type) -> str:
-    """A class's name in the file, sure to be found again."""
+    """A class's name in the file, sure to be found again.
+
+    Raises:
+        GameError: it would not be.
+    """
     name = f"{kind.__module__}:{kind.__qualname__}"
     if "<locals>" in name:
         raise GameError(
@@ -157,7 +162,11 @@ def _name(kind: type, where: str, market: type) -> str:
 
 
 def _find(name: str, market: type | None = None) -> type:
-    """The class of that name, imported; beside a market, only from where its class comes from."""
+    """The class of that name, imported; beside a market, only from where its class comes from.
+
+    Raises:
+        GameError: there is none, or it is not to be built.
+    """
     name = FORMER.get(name, name)
     module, _, path = name.partition(":")
     if market is not None and module.partition(".")[0] != "stackel":
@@ -184,7 +193,11 @@ def _find(name: str, market: type | None = None) -> type:
 
 
 def _encode(value: Any, where: str, market: type) -> Any:
-    """A value in JSON's words; ``where`` names it in errors."""
+    """A value in JSON's words; ``where`` names it in errors.
+
+    Raises:
+        GameError: it has none.
+    """
 
     def inner(child: Any, name: object) -> Any:
         return _encode(child, f"{where}.{name}", market)

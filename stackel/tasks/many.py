@@ -258,7 +258,12 @@ class _Batch:
         return (solved[again], x[again]) if again else None
 
     def solve_alone(self, backend: str | Backend, options: dict[str, Any], throw: bool) -> None:
-        """Answer the rest one by one."""
+        """Answer the rest one by one.
+
+        Raises:
+            KeyboardInterrupt: a solve was interrupted; it kept its answer.
+            StackelError: a market has no answer, and ``throw`` asks for that.
+        """  # noqa: DOC501 - _noted() hands it on
         for place in range(len(self.games)):
             if place in self.answers:
                 continue
@@ -276,7 +281,11 @@ class _Batch:
                     raise KeyboardInterrupt from None
 
     def leave_out(self, status: Status, anticipation: Anticipation, throw: bool) -> None:
-        """Errors in the places of the markets that were not reached."""
+        """Errors in the places of the markets that were not reached.
+
+        Raises:
+            NotConverged: ``throw`` asks for the first of them.
+        """  # noqa: DOC501 - _noted() hands it on
         for place, game in enumerate(self.games):
             if place in self.answers:
                 continue

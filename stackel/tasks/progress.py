@@ -27,13 +27,15 @@ def _shown(*columns: ProgressColumn) -> Progress:
 
 @contextmanager
 def counted(title: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-    """A callback that advances a bar, with the time left: by how many further things are done, and
-    how many of them failed.
+    """A bar of things done, with the time left.
 
     Args:
         title: what they are.
         total: how many there will be.
         done: how many are there already.
+
+    Yields:
+        a callback that advances it: by how many further things are done, how many of them failed.
     """
     from rich import progress as rich
 
@@ -61,13 +63,16 @@ def counted(title: str, total: int, done: int = 0) -> Iterator[Callable[..., Non
 def progress(
     title: str, time_limit: float | None = None, iterations: int | None = None
 ) -> Iterator[Callback]:
-    """A callback that shows the iteration, what it reports, and the time.
+    """A line with the iteration, what it reports, and the time.
 
     Args:
         title: what is being solved.
         time_limit: seconds at most, which a bar then shows the share of;
         iterations: how many there will be, if that is known: the bar shows these instead, and the
             time left.
+
+    Yields:
+        a callback that shows an iteration.
     """
     from rich import progress as rich
     from rich.table import Column

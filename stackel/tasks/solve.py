@@ -90,7 +90,7 @@ def solve(
         OptionError: an unknown backend or option, or a bad value.
         Refusal: the backend cannot solve this game; names those that can.
         NotConverged: no equilibrium within tolerance; carries the result.
-    """
+    """  # noqa: DOC501 - refuse() makes a Refusal
     check_anticipation(anticipation)
     check(game)
     terms = Terms(tolerance, restarts, certificate, time_limit)
