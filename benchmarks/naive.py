@@ -1,11 +1,12 @@
 """What one would write for one paper: loops over followers, a scalar search for each leader.
 
-No library, no batches, no derivatives of the followers. It serves as the yardstick in
-:mod:`benchmarks.speed`, with the same accuracy of prices and purchases as the answer it is
-compared with.
+No library, no batches, no derivatives of the followers. It serves as the yardstick of
+:mod:`benchmarks.speed` and :mod:`benchmarks.many`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -44,16 +45,62 @@ def equilibrium(game: VehicularTwins, tolerance: float = 1e-7) -> tuple[list[flo
 
             def loss(p: float, j: int = j) -> float:
                 trial = [*price[:j], p, *price[j + 1 :]]
-                sold = sum(row[j] for row in purchases(game, trial, b))  # noqa: B023
-                share = (1 / p) / sum(1 / q for q in trial)
-                return -game.utility_scale * share * sold * (p - cost[j])
+                return -profit(game, trial, purchases(game, trial, b), j)  # noqa: B023
 
-            options = {"xatol": tolerance / 100}
-            best = minimize_scalar(loss, bounds=(cost[j], cap), method="bounded", options=options)
-            change = max(change, abs(best.x - price[j]))
-            price[j] = float(best.x)
+            best = bounded(loss, cost[j], cap, tolerance / 100)
+            change = max(change, abs(best - price[j]))
+            price[j] = best
             b = purchases(game, price, b)
     return price, b
+
+
+def equilibrium_with_limits(game: VehicularTwins, tolerance: float = 1e-4) -> Array:
+    """The same with delay limits: the followers settle by SLSQP, which gives fewer digits."""
+    cost, cap = game.unit_cost[0], game.price_cap
+    price = (cost + cap) / 2
+    change = 1.0
+    while change > tolerance:
+        change = 0.0
+        for j in range(len(price)):
+
+            def loss(p: float, j: int = j) -> float:
+                trial = np.where(np.arange(len(price)) == j, p, price)
+                return -profit(game, trial.tolist(), settle_with_slsqp(game, trial).tolist(), j)
+
+            best = bounded(loss, cost[j], cap, tolerance / 10)
+            change = max(change, abs(best - price[j]))
+            price[j] = best
+    return price
+
+
+def profit(game: VehicularTwins, price: list[float], b: list, j: int) -> float:
+    share = (1 / price[j]) / sum(1 / q for q in price)
+    sold = sum(row[j] for row in b)
+    return game.utility_scale * share * sold * (price[j] - game.unit_cost[0, j])
+
+
+def bounded(loss: Callable[[float], float], low: float, high: float, accuracy: float) -> float:
+    options = {"xatol": accuracy}
+    return float(minimize_scalar(loss, bounds=(low, high), method="bounded", options=options).x)
+
+
+def formula(game: VehicularTwins, tolerance: float = 1e-13) -> Array:
+    """Prices without delay limits by the best-price formula that somebody has worked out by hand
+    (see :mod:`stackel.solvers.closed_form.backend`), iterated."""
+    system = 2 * np.diagflat(game.sensitivity) - game.ties
+    u = np.linalg.solve(system, game.satisfaction).sum()
+    v = np.linalg.solve(system, np.ones_like(game.satisfaction)).sum()
+    cost, cap = game.unit_cost[0], game.price_cap
+    a, p = u / (game.payment_scale * v), (cost + cap) / 2
+    change = 1.0
+    while change > tolerance:
+        before = p.copy()
+        for j in range(len(p)):
+            others = (1 / p).sum() - 1 / p[j]
+            best = (np.sqrt((1 + others * a) * (1 + others * cost[j])) - 1) / others
+            p[j] = np.clip(best, cost[j], cap)
+        change = np.abs(p - before).max()
+    return p
 
 
 def settle_with_slsqp(game: VehicularTwins, price: Array) -> Array:
