@@ -12,8 +12,9 @@ from stackel.plugins import load
 
 MOVED: Mapping[str, Mapping[str, str]] = {
     "stackel.response": {
-        **dict.fromkeys(("Response", "reply", "sensitivity", "settle"), "stackel.followers"),
-        **dict.fromkeys(("first_guess", "inside"), "stackel.followers"),
+        **dict.fromkeys(
+            ("Response", "first_guess", "reply", "sensitivity", "settle"), "stackel.followers"
+        ),
         **dict.fromkeys(("Anticipation", "check_anticipation"), "stackel.leaders"),
         "middle": "stackel.game",
     },

@@ -356,3 +356,13 @@ def test_an_installed_package_looks_no_further(tmp_path: Path, stray: str | None
     done = python("import stackel; print(*stackel.__path__)", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(tmp_path / "stackel")]
+
+
+def test_the_picture_of_the_floors_is_the_codes_own() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "draw_floors.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
