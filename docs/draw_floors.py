@@ -76,11 +76,11 @@ def graph(places: dict[str, Path]) -> dict[str, set[str]]:
     Raises:
         graphlib.CycleError: they import each other in a circle.
     """
-    needs = {
-        name: {room for path in modules(place) for room in imported(path)} & set(places) - {name}
-        for name, place in places.items()
-    }
-    return {name: needs[name] for name in graphlib.TopologicalSorter(needs).static_order()}
+    needs = {}
+    for name, place in places.items():
+        found = {room for path in modules(place) for room in imported(path)}
+        needs[name] = sorted(found & set(places) - {name})  # sorted, that the picture stays
+    return {name: set(needs[name]) for name in graphlib.TopologicalSorter(needs).static_order()}
 
 
 def storeys(needs: dict[str, set[str]]) -> tuple[dict[str, int], list[tuple[str, str]]]:

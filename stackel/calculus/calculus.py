@@ -15,59 +15,21 @@ so an equilibrium is: F complementary to the bounds on y, -c to lam, -G to mu.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from stackel.calculus.concavity import Concavity
-from stackel.calculus.derivatives import directional, gradient
-from stackel.calculus.expression import Expression, symbol
-from stackel.calculus.formulas import Formulas
-from stackel.calculus.program import at_elements, compile_program
+from stackel.calculus.formulas import PROGRAMS, Formulas
+from stackel.calculus.program import Program, at_elements
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.memo import Memo
 from stackel.types import Array
 
-Program = Callable[..., tuple[Any, ...]]
 Box = tuple[Array, Array]
-
-
-def _along(f: Formulas, outputs: list[Expression], *inputs: Expression) -> Program:
-    """Derivatives of the outputs when the inputs named move along one direction."""
-    direction = symbol("direction", inputs[0].shape)
-    moved = directional(outputs, dict.fromkeys(inputs, direction))
-    return compile_program([*f.conditions.inputs, direction], moved)
-
-
-def _transposed(f: Formulas) -> Program:
-    v = symbol("v", f.Y.shape)
-    product = (v * f.conditions.field).sum(axis=(-1, -2), keepdims=True)
-    own, others = gradient(product, f.Y, f.R)
-    return compile_program([*f.conditions.inputs, v], [own + others])
-
-
-def _leader_slopes(f: Formulas) -> Program:
-    dx, dy = symbol("dx", f.X.shape), symbol("dy", f.Y.shape)
-    moved = directional([f.leader_payoff, *f.leader_limits.values()], {f.X: dx, f.Y: dy})
-    return compile_program([f.X, f.Y, dx, dy], moved)
-
-
-PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
-    "values": lambda f: compile_program(f.conditions.inputs, f.conditions.values),
-    "own": lambda f: _along(f, f.conditions.values[: 1 + bool(f.own_limits)], f.Y),
-    "joint": lambda f: _along(f, f.conditions.values, f.Y, f.R),
-    "by leaders": lambda f: _along(f, f.conditions.values, f.X),
-    "transposed": _transposed,
-    "follower payoffs": lambda f: compile_program([f.Y, f.R, f.X], [f.follower_payoff]),
-    "leader values": lambda f: compile_program(
-        [f.X, f.Y], [f.leader_payoff, *f.leader_limits.values()]
-    ),
-    "leader slopes": _leader_slopes,
-}
-"""What is compiled, each on first use."""
 
 
 class Calculus(Memo):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -11,11 +10,9 @@ from stackel.calculus import matrices
 from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.expression import Expression, symbol
 from stackel.calculus.formulas import Formulas
-from stackel.calculus.program import compile_program
+from stackel.calculus.program import Program, compile_program
 from stackel.calculus.structure import Structure, degree, split
 from stackel.types import Array
-
-Program = Callable[..., tuple[Any, ...]]
 
 
 class Concavity:

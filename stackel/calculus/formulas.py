@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from stackel.calculus.derivatives import gradient
+from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.expression import Expression, concat, lift, symbol
+from stackel.calculus.program import Program, compile_program
 from stackel.errors import GameError
 from stackel.game.game import Game
 from stackel.memo import Memo
@@ -126,3 +127,38 @@ class Formulas(Memo):
                 expected = f"({rows or 'm'}, {columns or 'm'})"
                 raise GameError(f"{name}[{key!r}] has shape {node.shape}; expected {expected}")
         return out
+
+
+def _along(f: Formulas, outputs: list[Expression], *inputs: Expression) -> Program:
+    """Derivatives of the outputs when the inputs named move along one direction."""
+    direction = symbol("direction", inputs[0].shape)
+    moved = directional(outputs, dict.fromkeys(inputs, direction))
+    return compile_program([*f.conditions.inputs, direction], moved)
+
+
+def _transposed(f: Formulas) -> Program:
+    v = symbol("v", f.Y.shape)
+    product = (v * f.conditions.field).sum(axis=(-1, -2), keepdims=True)
+    own, others = gradient(product, f.Y, f.R)
+    return compile_program([*f.conditions.inputs, v], [own + others])
+
+
+def _leader_slopes(f: Formulas) -> Program:
+    dx, dy = symbol("dx", f.X.shape), symbol("dy", f.Y.shape)
+    moved = directional([f.leader_payoff, *f.leader_limits.values()], {f.X: dx, f.Y: dy})
+    return compile_program([f.X, f.Y, dx, dy], moved)
+
+
+PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
+    "values": lambda f: compile_program(f.conditions.inputs, f.conditions.values),
+    "own": lambda f: _along(f, f.conditions.values[: 1 + bool(f.own_limits)], f.Y),
+    "joint": lambda f: _along(f, f.conditions.values, f.Y, f.R),
+    "by leaders": lambda f: _along(f, f.conditions.values, f.X),
+    "transposed": _transposed,
+    "follower payoffs": lambda f: compile_program([f.Y, f.R, f.X], [f.follower_payoff]),
+    "leader values": lambda f: compile_program(
+        [f.X, f.Y], [f.leader_payoff, *f.leader_limits.values()]
+    ),
+    "leader slopes": _leader_slopes,
+}
+"""What is compiled, each on first use."""

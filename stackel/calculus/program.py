@@ -16,6 +16,9 @@ import numpy as np
 from stackel.calculus.expression import Expression, ordered
 from stackel.calculus.operations import CALLS, INFIX
 
+Program = Callable[..., tuple[Any, ...]]
+"""Arrays of the inputs to arrays of the outputs."""
+
 
 def _identity(node: Expression, number: dict[int, int]) -> tuple[Any, ...]:
     """What makes two nodes equal: the same operation of the same arguments."""
@@ -79,9 +82,7 @@ def _relaxed(outputs: Sequence[Expression]) -> list[Expression]:
     return [whole(o) for o in outputs]
 
 
-def compile_program(
-    inputs: Sequence[Expression], outputs: Sequence[Expression]
-) -> Callable[..., tuple[Any, ...]]:
+def compile_program(inputs: Sequence[Expression], outputs: Sequence[Expression]) -> Program:
     """A function of the inputs' arrays (batch axes in front) that returns the outputs' arrays.
 
     The values of outputs that do not depend on batched inputs come without batch axes; they
@@ -137,9 +138,7 @@ def compile_program(
     return namespace["program"]
 
 
-def at_elements(
-    program: Callable[..., tuple[Any, ...]], index: Any, known: dict[int, Any]
-) -> Callable[..., tuple[Any, ...]]:
+def at_elements(program: Program, index: Any, known: dict[int, Any]) -> Program:
     """A compiled program whose constants have a batch axis, at some elements of that axis.
 
     Args:
