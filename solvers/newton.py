@@ -30,8 +30,8 @@ class _CoreFollowers(Followers):
     exact = True
 
     def at(self, index: Any) -> Followers:
-        stacked = self.calculus.stacked
-        return _CoreFollowers(self.calculus.at(index), self.anticipation) if stacked else self
+        part = self.calculus.at(index)
+        return self if part is self.calculus else _CoreFollowers(part, self.anticipation)
 
     def settle(self, x: Array, start: Response | None) -> Response:
         return settle(self.calculus, x, start or self._begin())
@@ -39,7 +39,7 @@ class _CoreFollowers(Followers):
     def _begin(self) -> Response | None:
         """What limits were checked with, if there are any: a start that meets them."""
         calculus = self.calculus
-        if calculus.stacked or not (calculus.m or calculus.k):
+        if calculus.batched or not (calculus.m or calculus.k):
             return None
         known = calculus.once(settled_in_the_middle)
         return known if known.converged else None

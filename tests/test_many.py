@@ -404,7 +404,7 @@ class Counting(Plain):
 @pytest.mark.parametrize(
     ("kind", "batched"), [(Plain, 12), (Mixing, 2), (Branching, 12), (Counting, 0)]
 )
-def test_formulas_that_do_not_stack_are_found_out(kind, batched):
+def test_formulas_that_take_no_batch_are_found_out(kind, batched):
     rng = np.random.default_rng(8)
     games = [
         kind(rng.uniform(2, 4, 3), rng.uniform(0.5, 1, 2), bend=1.0 + k % 2) for k in range(12)

@@ -92,7 +92,7 @@ def recover(calculus: Calculus, anticipation: str) -> tuple[Affine, list[str]]:
 
 def _unlimited(calculus: Calculus, x: Array) -> Array:
     """The followers' equilibria (N, I, n) with every bound and limit left out: linear solves."""
-    most = max(1, AT_ONCE // calculus.first_guess[0].size) if not calculus.stacked else len(x)
+    most = max(1, AT_ONCE // calculus.first_guess[0].size) if not calculus.batched else len(x)
     parts = []
     for k in range(0, len(x), most):
         some = x[k : k + most]

@@ -120,7 +120,7 @@ class ClosedForm(Backend):
 
     @staticmethod
     def _record(part: Calculus, run: Run, x: Array, y: Array, change: float) -> None:
-        if part.stacked:
+        if part.batched:
             run.check()
             return
         shown = {part.leader_name: x.ravel(), "payoff": part.leader_values(x, y)[0][0]}

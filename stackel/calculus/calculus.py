@@ -82,14 +82,14 @@ class Calculus(Memo):
         self._constants: dict[int, Any] = {}
 
     @property
-    def stacked(self) -> bool:
+    def batched(self) -> bool:
         """Whether this is a batch of markets, each with data of its own."""
         return self.follower_bounds[0].ndim > 2
 
     def at(self, index: Any) -> Calculus:
         """Some elements of a batch of markets, in any order, repeated or not; one market as it is,
         since its data broadcasts."""
-        return _Elements(self, index) if self.stacked else self
+        return _Elements(self, index) if self.batched else self
 
     def _program(self, name: str) -> Program:
         program = self._programs.get(name)
@@ -320,7 +320,7 @@ class _Elements(Calculus):
         self.index = index if batch.index is None else batch.index[index]
 
     @property
-    def stacked(self) -> bool:
+    def batched(self) -> bool:
         return True
 
     def _of(self, pair: Box) -> Box:

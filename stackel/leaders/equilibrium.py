@@ -114,7 +114,7 @@ class _Search:
         oracle = trial_oracle(self.followers, self.run, self.at)
         x = search_lines(self.calculus, self.x, oracle, points=self.trial_points, rounds=0).action
         self._move(np.arange(len(x)), x, self.followers.settle(x, self.at))
-        if not self.calculus.stacked:
+        if not self.calculus.batched:
             self.run.keep(x[0], self.at.y[0])
 
     def newton(self, index: Array) -> None:

@@ -128,7 +128,7 @@ def record(run: Run, calculus: Calculus, x: Array, at: Response, change: float) 
     Raises:
         Stop: the time is up.
     """
-    if calculus.stacked:
+    if calculus.batched:
         run.check()
         return
     run.step(
