@@ -184,7 +184,7 @@ def test_leaders_with_several_decisions_are_certified_alone():
 
 
 def mixed():
-    """Shapes, classes and kinds of data in turn, one market that does not stack."""
+    """Shapes, classes and kinds of data in turn, one market that takes no batch."""
     twins = [draw(k, delay=False) for k in range(4)]
     delayed = [draw(k, delay=True) for k in range(4)]
     larger = [draw(k, followers=4, leaders=3, delay=False) for k in range(4)]
@@ -319,10 +319,10 @@ def test_progress_goes_to_stderr(capsys):
     assert capsys.readouterr().out == ""
 
 
-# -- stacks --------------------------------------------------------------------------------------
+# -- batches -------------------------------------------------------------------------------------
 
 
-def test_a_stack_gives_each_games_own_numbers():
+def test_a_batch_gives_each_games_own_numbers():
     games = [draw(k, delay=True) for k in range(5)]
     whole = together(games)
     assert agreeing(whole, games).all()
@@ -388,7 +388,7 @@ class Plain(Game):
 
 class Mixing(Plain):
     def weight(self):
-        return self.value.max() / 4.0  # on a stack: of all games' values
+        return self.value.max() / 4.0  # on a batch: of all games' values
 
 
 class Branching(Plain):
@@ -398,7 +398,7 @@ class Branching(Plain):
 
 class Counting(Plain):
     def weight(self):
-        return 1.0 + 0.01 * len(self.value)  # on a stack: the number of games
+        return 1.0 + 0.01 * len(self.value)  # on a batch: the number of games
 
 
 @pytest.mark.parametrize(
