@@ -6,6 +6,7 @@ as in ``x, y: actions``.
 """
 
 import ast
+import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -217,3 +218,19 @@ def test_what_is_missing_is_found(source: str, lacking: list[str]) -> None:
     errors = {"GameError", "OptionError", "Refusal"}
     offences = [what for f in sources.functions() for what in sources.missing(f, errors)]
     assert [what.rpartition(" ")[2] for what in offences] == lacking
+
+
+REFERENCE = re.compile(r":(?:mod|class|func|meth|attr|data):`~?(stackel[\w.]*)`")
+
+
+def test_what_is_referred_to_exists() -> None:
+    lost, count = [], 0
+    for path in (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))):
+        for name in REFERENCE.findall(path.read_text(encoding="utf-8")):
+            count += 1
+            try:
+                pkgutil.resolve_name(name)
+            except (ImportError, AttributeError):
+                lost.append(f"{path.relative_to(ROOT)}: {name}")
+    assert count > 30
+    assert not lost

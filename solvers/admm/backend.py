@@ -16,7 +16,7 @@ and the dual one (stationarity): Boyd et al., Foundations and Trends in Machine 
 section 3.4.1.
 
 Outer loop: each leader moves to its best price with the followers re-settled by the inner loop
-(:mod:`stackel.solvers.leaders`), by payoffs alone, without a derivative of the followers.
+(:mod:`stackel.leaders.equilibrium`), by payoffs alone, without a derivative of the followers.
 """
 
 from __future__ import annotations

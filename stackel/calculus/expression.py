@@ -1,8 +1,8 @@
 """Array expressions: what a formula becomes when it runs on symbols instead of numbers.
 
 A market's formulas are plain array code. Run on :class:`Expression` objects they leave behind a
-graph of array operations, which the rest of the core differentiates (:mod:`stackel.derivatives`),
-compiles to NumPy (:mod:`stackel.program`) and inspects (:mod:`stackel.structure`).
+graph of array operations, which is differentiated (:mod:`stackel.calculus.derivatives`), compiled
+to NumPy (:mod:`stackel.calculus.program`) and inspected (:mod:`stackel.calculus.structure`).
 
 Only the last two axes ("core" axes: rows, columns) are symbolic. Batch axes go in front and are
 not part of an expression: a compiled expression takes any number of them.

@@ -3,7 +3,7 @@
 :class:`Joint` is the followers' equilibrium: one system for each batch element, unknowns (y, lam,
 mu) of everybody. :class:`Alone` is every follower's own problem with its rivals frozen: one small
 system for each follower. Both present the flat arrays that
-:mod:`stackel.complementarity` works on.
+:mod:`stackel.followers.complementarity` works on.
 """
 
 from __future__ import annotations
