@@ -109,8 +109,7 @@ def agreeing(whole: Calculus, games: Sequence[Game]) -> Array:
     with np.errstate(all="ignore"):
         for k, game in enumerate(games):
             alone[k] = _own_values(game, y[k], rivals[k], x[k], alone.shape[1])
-    size = np.abs(joined).max(-1, initial=0.0, keepdims=True)
-    return (np.abs(joined - alone) <= AGREE * size).all(-1)
+    return (np.abs(joined - alone) <= AGREE * np.abs(joined)).all(-1)
 
 
 def _odd_point(bounds: tuple[Array, Array], seed: int) -> Array:

@@ -88,7 +88,11 @@ class Calculus(Memo):
 
     def at(self, index: Any) -> Calculus:
         """Some elements of a batch of markets, in any order, repeated or not; one market as it is,
-        since its data broadcasts."""
+        since its data broadcasts.
+
+        Args:
+            index: anything that picks from an axis of NumPy's, a single number apart.
+        """
         return _Elements(self, index) if self.batched else self
 
     def _program(self, name: str) -> Program:
@@ -317,7 +321,10 @@ class _Elements(Calculus):
     def __init__(self, batch: Calculus, index: Any) -> None:
         self._state(batch.formulas, batch.names)
         self.whole = batch.whole or batch
-        self.index = index if batch.index is None else batch.index[index]
+        known = batch.index
+        if known is None:
+            known = np.arange(len(batch.follower_bounds[0]))
+        self.index = known[index]
 
     @property
     def batched(self) -> bool:

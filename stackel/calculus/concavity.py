@@ -12,10 +12,11 @@ from stackel.calculus.expression import Expression, symbol
 from stackel.calculus.formulas import Formulas
 from stackel.calculus.program import Program, compile_program
 from stackel.calculus.structure import Structure, degree, split
+from stackel.memo import Memo
 from stackel.types import Array
 
 
-class Concavity:
+class Concavity(Memo):
     """The followers' formulas as functions of the own action, rivals and leaders given.
 
     Attributes:
@@ -58,35 +59,46 @@ class Concavity:
             the proof's success (...); and the modulus of strong concavity of each payoff's
             quadratic part (..., I), negative where that part alone is not concave.
         """
-        proved, modulus = self._definite(self.payoff, -1, rivals, x, at)
-        for structure in self.limits.values():
-            proved = proved & self._definite(structure, +1, rivals, x, at)[0]
+        proved, modulus = self._definite(None, -1, rivals, x, at)
+        for name in self.limits:
+            proved = proved & self._definite(name, +1, rivals, x, at)[0]
         return proved, modulus
+
+    def _structure(self, limit: str | None) -> Structure:
+        return self.payoff if limit is None else self.limits[limit]
 
     def _definite(
         self,
-        structure: Structure,
+        limit: str | None,
         sign: int,
         rivals: Array,
         x: Array,
         at: Callable[[Program], Program],
     ) -> tuple[Array, Array]:
-        batch = rivals.shape[:-2]
+        structure, batch = self._structure(limit), rivals.shape[:-2]
         proved = np.full(batch, not structure.other)
         smallest = np.zeros(rivals.shape[:-1])
-        if structure.polynomial is not None:
-            program = at(self._hessian(structure.polynomial))
-            hessian = sign * self._blocks(program, rivals, x)
+        hessian_of, coefficients = self.once(Concavity._programs, limit)
+        if hessian_of is not None:
+            hessian = sign * self._blocks(at(hessian_of), rivals, x)
             smallest = matrices.smallest_eigenvalues(hessian)
             size = np.abs(hessian).max((-1, -2, -3), initial=0.0)
             proved &= (smallest >= -1e-12 * size[..., None]).all(-1)
-        for atom in structure.atoms:
-            inputs = [self.formulas.R, self.formulas.X]
-            (value,) = at(compile_program(inputs, [atom.coefficient]))(rivals, x)
+        for atom, coefficient in zip(structure.atoms, coefficients, strict=True):
+            (value,) = at(coefficient)(rivals, x)
             right = value * atom.curvature * sign
             right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (*batch, 1, 1)))
             proved &= (atom.curvature != 0) & (right >= 0).all((-1, -2))
         return proved, smallest
+
+    def _programs(self, limit: str | None) -> tuple[Program | None, list[Program]]:
+        """The second derivatives of a structure's polynomial, and its atoms' coefficients."""
+        structure, inputs = self._structure(limit), [self.formulas.R, self.formulas.X]
+        polynomial = structure.polynomial
+        return (
+            None if polynomial is None else self._hessian(polynomial),
+            [compile_program(inputs, [atom.coefficient]) for atom in structure.atoms],
+        )
 
     def _hessian(self, polynomial: Expression) -> Program:
         """The derivative of a polynomial's gradient along a direction of the own actions."""

@@ -144,13 +144,14 @@ def at_elements(program: Program, index: Any, known: dict[int, Any]) -> Program:
     Args:
         program: what :func:`compile_program` returned.
         index: the elements, in any order, repeated or not.
-        known: constants already taken at ``index``, by id; one game's programs share them.
+        known: constants already taken at ``index``, by id, each with the constant itself: an id
+            is good for as long as what it names lives. One market's programs share them.
     """
     assert isinstance(program, FunctionType)
     namespace = dict(program.__globals__)
     for name, value in program.__globals__.items():
         if isinstance(value, np.ndarray) and value.ndim > 2:
             if id(value) not in known:
-                known[id(value)] = value[index]
-            namespace[name] = known[id(value)]
+                known[id(value)] = value, value[index]
+            namespace[name] = known[id(value)][1]
     return FunctionType(program.__code__, namespace)

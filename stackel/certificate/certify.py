@@ -91,12 +91,19 @@ def certify_points(
         one certificate for each point.
 
     Raises:
-        GameError, OptionError, ValueError: as :func:`certify`.
+        GameError, OptionError: as :func:`certify`.
+        ValueError: actions of other shapes, or of other points than the batch's.
     """
     check_anticipation(anticipation)
     calculus = trace(game)
-    x = np.asarray(x, dtype=float).reshape(-1, *calculus.leader_shape)
-    y = np.asarray(y, dtype=float).reshape(len(x), *calculus.follower_shape)
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    count = len(calculus.follower_bounds[0]) if calculus.batched else len(np.atleast_1d(x))
+    for name, actions, core in (
+        ("x", x, calculus.leader_shape),
+        ("y", y, calculus.follower_shape),
+    ):
+        if actions.shape != (count, *core):
+            raise ValueError(f"{name} has shape {actions.shape}; expected {(count, *core)}")
     at_once = max(1, NUMBERS // (calculus.n_leaders**2 * math.prod(calculus.follower_shape)))
     out: list[Certificate] = []
     for start in range(0, len(x), at_once):
@@ -139,7 +146,7 @@ class _Measured:
         lam = self.followers.best.lam[..., : calculus.m]
         self.settled = settle(calculus, x, self._as_response(lam))
         self.search, self.base = self._leader_side(points)
-        self.leader_gaps = np.maximum(self.search.payoff - self.base, 0.0)
+        self.leader_gaps = _gaps(self.search.payoff - self.base)
         self.violations, self.violation = measures.violations(calculus, x, y)
         typical_l, typical_f = (ROUNDING * t for t in measures.typical(calculus, x, y))
         reached = np.maximum(self.search.payoff, self.base)
@@ -173,9 +180,9 @@ class _Measured:
         proved, modulus = calculus.prove_concave(y, x)
         exact = proved & (not calculus.k or calculus.concavity.affine_shared)
         slack = np.where(exact[:, None], measures.slack(calculus, x, y, best, modulus), 0.0)
-        solved = best.converged
-        reached = calculus.follower_payoffs(best.y, y, x)
-        reached, action = np.where(solved, reached, now), best.y
+        reached, action = calculus.follower_payoffs(best.y, y, x), best.y
+        solved = best.converged & np.isfinite(reached)  # off the payoff's domain it is no reply
+        reached = np.where(solved, reached, now)
         exact = exact & solved.all(-1)
         if not exact.all():
             tried, better = measures.sampled(calculus, x, y, action, reached)
@@ -188,8 +195,8 @@ class _Measured:
             if len(missing):
                 what = f"best replies of {len(missing)} followers not solved"
                 notes[k].insert(0, f"{what}, e.g. of {missing[0]}")
-        gaps = np.maximum(reached - now, 0.0) + slack
-        return _Side(best, np.where(np.isfinite(now), gaps, np.inf), action, exact, notes)
+        gaps = np.where(np.isfinite(now), _gaps(reached - now) + slack, np.inf)
+        return _Side(best, gaps, action, exact, notes)
 
     def _leader_side(self, points: int) -> tuple[Search, Array]:
         """Each leader's best moves alone, and what it has where the followers settle (B, J)."""
@@ -281,6 +288,11 @@ class _Measured:
             return Deviation("leader", index, move, float(has[k, index]), float(gain[k, index]))
         move, has, gain = self.followers.action[k, index], self.now_f, self.followers.gaps
         return Deviation("follower", index, move, float(has[k, index]), float(gain[k, index]))
+
+
+def _gaps(gained: Array) -> Array:
+    """Gains are no less than nothing; one that is not known counts as endless."""
+    return np.where(np.isnan(gained), np.inf, np.maximum(gained, 0.0))
 
 
 def losing(

@@ -7,7 +7,7 @@ import numpy as np
 from stackel.calculus.calculus import Calculus
 from stackel.followers.response import Response
 from stackel.followers.starts import inside
-from stackel.followers.systems import Joint
+from stackel.followers.systems import Alone, Joint
 from stackel.leaders.deviations import search_range
 from stackel.types import Array
 
@@ -75,19 +75,20 @@ def sampled(
         x, y: leader actions (B, d, J) and follower actions (B, I, n).
         action, reached: the replies so far (B, I, n), and their payoffs (B, I).
     """
-    if calculus.k:  # whether a trial meets the limits that all share is not looked at
-        return action, reached
     rng = np.random.default_rng(0)
     low, high = calculus.follower_bounds
     wide = 10.0 * (np.abs(y) + 1.0)
     low = np.where(np.isfinite(low), low, y - wide)
     high = np.where(np.isfinite(high), high, y + wide)
     lam, mu = calculus.zeros((len(y),))
+    alone = Alone(calculus, x, y)
     for _ in range(SAMPLES):
         trial = low + (high - low) * rng.random(y.shape[-2:])
         payoff = calculus.follower_payoffs(trial, y, x)
         own = calculus.system(trial, y, x, lam, mu)[1]
         better = np.isfinite(payoff) & (own <= 0).all(-1) & (payoff > reached)
+        if calculus.k and better.any():  # given the others, a shared limit is each one's own
+            better &= (alone.shared(trial) <= 0).all(-1)
         action = np.where(better[..., None], trial, action)
         reached = np.where(better, payoff, reached)
     return action, reached
@@ -125,8 +126,8 @@ def violations(calculus: Calculus, x: Array, y: Array) -> tuple[dict[str, Array]
         worse(name, own[:, column])
     for column, name in enumerate(calculus.shared_names):
         worse(name, np.maximum(c[:, I * m + column], 0.0))
-    distance = np.maximum(c, 0.0) / s * w  # how far y must move to mend the limit
-    distance = np.where(np.isfinite(c), distance, np.inf).max(-1, initial=0.0)
+    distance = np.where(c <= 0, 0.0, c / s * w)  # how far y must move to mend the limit
+    distance = np.where(np.isnan(distance), np.inf, distance).max(-1, initial=0.0)
     relative = np.maximum(relative, distance / size)
     leader = calculus.leader_values(x, y)[1]
     for row, name in enumerate(calculus.leader_limit_names):

@@ -91,14 +91,14 @@ class Solution:
         y, lam: (*groups, p), (*groups, q).
         residual: largest residual of each group, a length in the units of y.
         converged: whether it is small, (*groups,).
-        iterations: Newton steps of the slowest.
+        iterations: Newton steps of each batch element (B,).
     """
 
     y: Array
     lam: Array
     residual: Array
     converged: Array
-    iterations: int
+    iterations: Array
 
 
 Pair = tuple[Array, Array]
@@ -176,8 +176,9 @@ def solve(
     """
     # An iterate that runs away must not bring its own yardstick along.
     core = tuple(range(1, y.ndim))
-    size = np.abs(y).max(core, initial=0.0) if usual is None else usual
-    reach: float | Array = FAR * (1.0 + size)
+    reach: float | Array = FAR * (
+        1.0 + (np.abs(y).max(core, initial=0.0) if usual is None else usual)
+    )
     if not isinstance(reach, float):
         reach = reach.reshape(-1, *(1,) * (y.ndim - 2))
     out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, None, reach)
@@ -185,14 +186,13 @@ def solve(
     if not smooth or not len(failed):
         return out
     part = system.at(failed)
-    retry = Solution(np.array(y)[failed], np.array(lam)[failed], out.residual, out.converged, 0)
-    size = 1.0 + np.abs(retry.y).max(core, keepdims=True, initial=0.0)
+    y, lam = np.array(y)[failed], np.array(lam)[failed]
+    size = 1.0 + np.abs(y).max(core, keepdims=True, initial=0.0)
     for share in (*SMOOTHING, 0.0):
         goal = 0.1 * share or tolerance
         tau = share * size if share else None
-        retry = _iterate(
-            part, retry.y, retry.lam, goal, acceptable, 20, patience, tau, _at(reach, failed)
-        )
+        retry = _iterate(part, y, lam, goal, acceptable, 20, patience, tau, _at(reach, failed))
+        y, lam = retry.y, retry.lam
     better = retry.residual < out.residual[failed]
     for name in ("y", "lam"):
         new, old = getattr(retry, name), getattr(out, name)
@@ -218,8 +218,7 @@ def _iterate(
     residual = np.full(groups, np.inf)
     live = np.arange(groups[0])
     best = np.full(groups[0], np.inf)
-    stalled = np.zeros(groups[0], dtype=int)
-    iteration = 0
+    stalled, iterations = np.zeros(groups[0], dtype=int), np.zeros(groups[0], dtype=int)
     with np.errstate(all="ignore"):
         for iteration in range(max_iterations + 1):
             part = system if len(live) == groups[0] else system.at(live)
@@ -241,15 +240,16 @@ def _iterate(
                 break
             if not go.all():
                 part, yl, ll = part.at(np.flatnonzero(go)), yl[go], ll[go]
-                values = (values[0][go], values[1][go])
-                scales = (scales[0][go], scales[1][go], scales[2][go])
-                state = (state[0][go], state[1][go], state[2][go], state[3][go])
+                values, scales, state = (
+                    tuple(array[go] for array in arrays) for arrays in (values, scales, state)
+                )
                 open_groups, live = open_groups[go], live[go]
+            iterations[live] += 1
             y[live], lam[live] = _newton_step(
                 part, yl, ll, values, scales, state, open_groups, _at(tau, live)
             )
     aim = 1.0 + np.minimum(np.abs(y).max(-1, initial=0.0), reach)
-    return Solution(y, lam, residual, residual <= acceptable * aim, iteration)
+    return Solution(y, lam, residual, residual <= acceptable * aim, iterations)
 
 
 def _at(value: Any, batch: Array) -> Any:
@@ -325,6 +325,6 @@ def _newton_step(
             dy, dlam = dy[short], dlam[short]
             step, merit, pending = step[short], merit[short], pending[short]
             tau = _at(tau, short)
-            scales = (scales[0][short], scales[1][short], scales[2][short])
+            scales = tuple(array[short] for array in scales)
             bounds = (system.low, system.high)
     return best_y, best_lam

@@ -181,6 +181,8 @@ def _extreme(
 ) -> Array:
     """An extreme eigenvalue; what there is of it where the iteration does not end."""
     operator, v = LinearOperator((size, size), matvec=product, dtype=float), np.ones(size)
+    if not product(np.random.default_rng(0).random(size)).any():
+        return np.zeros(1)  # of followers that do not interact; ARPACK refuses a map to nothing
     try:
         return method(operator, k=1, v0=v, maxiter=300, return_eigenvectors=False, **options)
     except ArpackNoConvergence as failure:
@@ -307,7 +309,7 @@ def _growth(calculus: Calculus, x: Array) -> Radius | None:
         return None
     rng = np.random.default_rng(0)
     spots = np.stack([y, *(y * rng.uniform(0.1, 10.0, (4, *y.shape)))])
-    C = calculus.own_blocks(spots, spots, products.x, *calculus.zeros((5,)))[1]
+    C = calculus.own_blocks(spots, spots, products.x, *calculus.zeros((len(spots),)))[1]
     if not (C <= 0).all() or not products.reinforcing():
         return None
     # Between the least and the largest row sum; where these do not tell, between better bounds.

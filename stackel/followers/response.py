@@ -100,14 +100,16 @@ def settle(
     calculus, x = trace(game), np.asarray(x, dtype=float)
     batch = x.shape[:-2]
     flat = x.reshape(-1, *x.shape[-2:])
+    if start is not None:
+        start = start.broadcast(batch).reshape((len(flat),))
     p = math.prod(calculus.follower_shape)
     rows = max(1, CHUNK // max(p * p if p <= 300 else 20 * p, 1))
     if len(flat) > rows:
         parts = []
         for s in range(0, len(flat), rows):
             part = slice(s, s + rows)
-            wide = None if start is None else start.broadcast((len(flat),))[part]
-            parts.append(settle(calculus.at(part), flat[part], wide, tolerance))
+            own = None if start is None else start[part]
+            parts.append(settle(calculus.at(part), flat[part], own, tolerance))
         return Response.join(parts).reshape(batch)
     system = Joint(calculus, flat)
     solution = _newton_joint(system, start, len(flat), tolerance)
@@ -118,7 +120,8 @@ def settle(
         for name in ("y", "lam", "residual", "converged"):
             getattr(solution, name)[again[better]] = getattr(retry, name)[better]
     y, lam, mu = system.unflat(solution.y, solution.lam)
-    out = Response(y, lam, mu, solution.residual, solution.converged, solution.iterations)
+    slowest = int(solution.iterations.max(initial=0))
+    out = Response(y, lam, mu, solution.residual, solution.converged, slowest)
     return out.reshape(batch)
 
 
@@ -133,8 +136,7 @@ def _newton_joint(system: Joint, start: Response | None, count: int, tolerance: 
         y = np.broadcast_to(inside(calculus, calculus.first_guess), (count, *system.shape))
         lam, mu = calculus.zeros((count,))
     else:
-        wide = start.broadcast((count,))
-        y, lam, mu = inside(calculus, wide.y), wide.lam, wide.mu
+        y, lam, mu = inside(calculus, start.y), start.lam, start.mu
     flat = system.flat(y, lam, mu)
     return complementarity.solve(
         system, *flat, tolerance=tolerance, smooth=start is None, usual=usual_size(calculus)
@@ -166,10 +168,10 @@ def reply(
     flat_r = np.broadcast_to(rivals, (*batch, *rivals.shape[-2:])).reshape(-1, *rivals.shape[-2:])
     system = Alone(calculus, flat_x, flat_r)
     count, q = len(flat_x), calculus.m + calculus.k
-    y = flat_r if start is None else start.broadcast((count,)).y
-    lam = np.zeros((count, calculus.n_followers, q))
-    if start is not None and start.lam.shape[-1] == q:
-        lam = start.broadcast((count,)).lam
+    y, lam = flat_r, np.zeros((count, calculus.n_followers, q))
+    if start is not None:
+        start = start.broadcast(batch).reshape((count,))
+        y, lam = start.y, start.lam if start.lam.shape[-1] == q else lam
     begin = inside(calculus, y)
     solution = complementarity.solve(system, begin, lam, smooth=True, usual=usual_size(calculus))
     out = Response(
@@ -178,6 +180,6 @@ def reply(
         np.zeros((count, 0)),
         solution.residual,
         solution.converged,
-        solution.iterations,
+        int(solution.iterations.max(initial=0)),
     )
     return out.reshape(batch)

@@ -64,6 +64,15 @@ def _curvature(H: Array) -> Array:
     return np.where(np.isfinite(h), np.maximum(h, floor), 1.0)
 
 
+def _own_systems(H: Array, C: Array) -> Array:
+    """Each follower's own d(F, c) / d(y, lam), from Hessians and limits' gradients."""
+    n, q = H.shape[-1], C.shape[-2]
+    out = np.zeros((*H.shape[:-2], n + q, n + q))
+    out[..., :n, :n], out[..., n:, :n] = H, C
+    out[..., :n, n:] = np.swapaxes(C, -1, -2)
+    return out
+
+
 class Joint:
     """All followers together.
 
@@ -216,9 +225,7 @@ class Joint:
                 F = F + (dmu[:, None, :] @ A)[:, 0]
             return weight * np.concatenate([F, c], -1) + diagonal * v
 
-        block = np.zeros((B, I, n + m, n + m))
-        block[..., :n, :n], block[..., n:, :n] = H, C
-        block[..., :n, n:] = np.swapaxes(C, -1, -2)
+        block = _own_systems(H, C)
 
         def by_follower(v: Array) -> Array:
             parts = v[:, :p].reshape(B, I, n), v[:, p : p + I * m].reshape(B, I, m)
@@ -305,16 +312,18 @@ class Alone:
         alone = np.eye(I, dtype=bool).reshape(I, 1, I, 1)
         return np.where(alone, y, self.rivals), np.broadcast_to(self.x, (I, *self.x.shape))
 
-    def _shared(self, y: Array) -> tuple[Array, Array]:
-        """Shared limits as each follower meets them (B, I, k), and their gradients (B, I, k, n)."""
-        I, n = y.shape[-2:]
+    def shared(self, y: Array) -> Array:
+        """Shared limits (B, I, k) as each follower meets them that alone does its part of y."""
         profile, x = self._deviations(y)
         lam, mu = self.calculus.zeros(profile.shape[:-2])
-        G = self.calculus.system(profile, profile, x, lam, mu)[2]
+        return np.moveaxis(self.calculus.system(profile, profile, x, lam, mu)[2], 0, 1)
+
+    def _shared_gradients(self, y: Array) -> Array:
+        """Their gradients by that follower's action (B, I, k, n)."""
+        profile, x = self._deviations(y)
         A = shared_gradients(self.calculus, profile, profile, x)
-        A = A.reshape(*A.shape[:-1], I, n)
-        own = np.arange(I)
-        return np.moveaxis(G, 0, 1), np.moveaxis(A[own, :, :, own], 0, 1)
+        own = np.arange(y.shape[-2])
+        return np.moveaxis(A.reshape(*A.shape[:-1], *y.shape[-2:])[own, :, :, own], 0, 1)
 
     def _all(self, y: Array, lam: Array) -> tuple[Array, Array, Array, Array]:
         """Field, limits, Hessians and limits' gradients, of every follower's own problem."""
@@ -322,9 +331,9 @@ class Alone:
         F, c, _ = self.calculus.system(y, self.rivals, self.x, lam[..., :m], self._no_mu)
         H, C = self.calculus.own_blocks(y, self.rivals, self.x, lam[..., :m], self._no_mu)
         if self.calculus.k:
-            G, A = self._shared(y)
+            A = self._shared_gradients(y)
             F = F + (lam[..., None, m:] @ A)[..., 0, :]
-            c, C = np.concatenate([c, G], -1), np.concatenate([C, A], -2)
+            c, C = np.concatenate([c, self.shared(y)], -1), np.concatenate([C, A], -2)
         return F, c, H, C
 
     def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
@@ -344,12 +353,9 @@ class Alone:
         self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
     ) -> tuple[Array, Array]:
         _, _, H, C = self._all(y, lam)
-        n, q = y.shape[-1], lam.shape[-1]
-        matrix = np.zeros((*y.shape[:-1], n + q, n + q))
-        matrix[..., :n, :n], matrix[..., n:, :n] = H, C
-        matrix[..., :n, n:] = np.swapaxes(C, -1, -2)
+        n, matrix = y.shape[-1], _own_systems(H, C)
         weight = np.concatenate([rows.weight_y, rows.weight_lam], -1)[..., None]
         diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)[..., None]
         right = np.concatenate([right_y, right_lam], -1)[..., None]
-        out = matrices.solve(weight * matrix + diagonal * np.eye(n + q), right)[..., 0]
+        out = matrices.solve(weight * matrix + diagonal * np.eye(matrix.shape[-1]), right)[..., 0]
         return out[..., :n], out[..., n:]
