@@ -7,6 +7,7 @@ come through the entry-point group ``stackel.backends``.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -63,6 +64,16 @@ class Backend(ABC):
     requires: ClassVar[Mapping[str, str]] = {}
     exact: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "solve_stack"):
+            warnings.warn(
+                f"{cls.__name__}.solve_stack is not called any more: it is solve_batch now, which "
+                "takes a Calculus; without it solve_many solves one by one",
+                DeprecationWarning,
+                stacklevel=2,
+            )
 
     @abstractmethod
     def accepts(self, game: Game) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +37,7 @@ def register() -> None:
     """Let the former paths be imported."""
     for old in MOVED:
         module = ModuleType(old, f"Former place of {', '.join(sorted(set(MOVED[old].values())))}.")
+        module.__spec__ = ModuleSpec(old, None)
         module.__dict__["__getattr__"] = _getter(old)
         sys.modules[old] = module
         setattr(sys.modules["stackel"], old.rpartition(".")[2], module)

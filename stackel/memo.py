@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Memo:
-    """A base for objects that keep what is derived from them: never pickled, never copied."""
+    """A base for objects that keep what is derived from them; pickled and copied without it."""
 
     def once(self, make: Callable[..., T], *arguments: Any) -> T:
         """``make(self, *arguments)``, made at the first call.
@@ -25,3 +25,6 @@ class Memo:
         if key not in made:
             made.setdefault(key, make(self, *arguments))
         return made[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}

@@ -95,7 +95,6 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.best: Point | None = None
         self._began = time.perf_counter()
-        self._stage = ""
 
     @property
     def elapsed(self) -> float:

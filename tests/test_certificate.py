@@ -15,9 +15,10 @@ import stackel
 from problems import PROBLEMS, Budget, DropOut, LinearCournot, LogPricing
 from stackel import Peers
 from stackel.calculus import trace
+from stackel.calculus.batch import together
 from stackel.followers import response
 from stackel.formulations.vehicular_twins import draw, fig3
-from stackel.functions import log, over_leaders
+from stackel.functions import log, over_followers, over_leaders
 
 
 def _known(name: str) -> tuple[stackel.Game, np.ndarray, np.ndarray]:
@@ -290,3 +291,82 @@ def test_a_purchase_that_runs_away_is_not_an_equilibrium() -> None:
     assert eq.follower_actions.max() < 1e3 or not eq.is_equilibrium
     # At a price below what the ties alone are worth there is no best purchase at all.
     assert not response.settle(game, np.array([[0.5, 0.41]])).converged
+
+
+@dataclass(frozen=True)
+class Threshold(LogPricing):
+    """A first unit is worth nothing: at 0, within the bounds, the payoff is no number."""
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * log(y - 4.0) - x * y)
+
+
+@pytest.mark.parametrize("purchase", [4.2, 5.0, 7.0])
+def test_a_reply_off_the_payoffs_domain_is_none(purchase: float) -> None:
+    game = Threshold([3.0], [0.5], cap=3.0)
+    verdict = stackel.certify(game, [[1.0]], [[purchase]])
+    assert np.isfinite(verdict.follower_gaps).all()
+    best = 3.0 * np.log(3.0) - 7.0
+    gap = best - (3.0 * np.log(purchase - 4.0) - purchase)
+    # Samples only say that there is a gap, at least so large as their best.
+    assert verdict.follower_gap <= gap + 1e-9
+    assert (verdict.follower_gap > 0.1) == (purchase < 7.0)
+    assert verdict.verdict == "refuted" or purchase == 7.0
+
+
+def test_a_leader_without_a_payoff_is_no_equilibrium() -> None:
+    @dataclass(frozen=True)
+    class Nothing(LogPricing):
+        def leader_payoff(self, x: Any, y: Any) -> Any:
+            return super().leader_payoff(x, y) + 0.0 * log(x - 1.0)
+
+    verdict = stackel.certify(Nothing([3.0], [0.5]), [[0.8]], [[2.75]])
+    assert verdict.verdict == "refuted"
+    assert verdict.leader_gap == np.inf
+
+
+@dataclass(frozen=True)
+class SharedTrap(LogPricing):
+    """Followers that gain by buying far more than what a first-order condition shows them."""
+
+    room: float = 100.0
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * y**3 / 3 - 2 * y**2 - x * y)
+
+    def shared_limits(self, y: Any, x: Any) -> dict[str, Any]:
+        return {"room": over_followers(y) - self.room}
+
+
+@pytest.mark.parametrize(("room", "gains"), [(100.0, True), (1.2, False)])
+def test_samples_are_drawn_under_shared_limits_too(room: float, gains: bool) -> None:
+    game = SharedTrap([1.0, 1.0], [0.5], room=room)
+    y = np.full((2, 1), 0.5)
+    verdict = stackel.certify(game, [[1.0]], y)
+    payoff = trace(game).follower_payoffs(y, y, np.array([[1.0]]))
+    assert verdict.verdict == "refuted"  # buying nothing is worth more
+    # The most that is left by the other: above about 7 units it is worth buying.
+    most = max(0.0, np.max([(u**3 / 3 - 2 * u**2 - u) for u in (0.0, room - 0.5)]))
+    assert verdict.follower_gap <= most - payoff.min() + 1e-9
+    assert (verdict.follower_gap > 10.0) == gains
+
+
+def test_a_limit_that_is_endlessly_slack_is_met() -> None:
+    @dataclass(frozen=True)
+    class Slack(LogPricing):
+        def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+            return {"slack": log(y) - 5.0}
+
+    verdict = stackel.certify(Slack([3.0], [0.5]), [[1.0]], [[0.0]])
+    assert verdict.violation == 0.0
+
+
+def test_points_come_in_shapes_that_fit() -> None:
+    x, y = np.array([[0.9, 0.8]]), np.ones((3, 2))
+    for bad in ((x, y), (x[None], y), (x[None], np.stack([y, y])), (x.T[None], y[None])):
+        with pytest.raises(ValueError, match="expected"):
+            stackel.certify_points(fig3(), *bad)
+    whole = together([draw(k) for k in range(4)])
+    assert whole is not None
+    with pytest.raises(ValueError, match=r"x has shape \(1, 1, 2\); expected \(4, 1, 2\)"):
+        stackel.certify_points(whole, x[None], y[None])

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stackel
-from problems import LinearCournot
+from problems import LinearCournot, LogPricing
 from stackel.calculus import trace
-from stackel.followers import existence
+from stackel.followers import existence, settle
 from stackel.followers.existence import bound_radius, diagnose
 from stackel.formulations.vehicular_twins import VehicularTwins
 
@@ -94,3 +94,13 @@ def test_batches_know_the_boundary_too() -> None:
         ]
         for answer in stackel.solve_many(games):
             assert isinstance(answer, stackel.NoEquilibriumError) == (followers > 12)
+
+
+def test_many_followers_that_do_not_interact_have_one_equilibrium() -> None:
+    """Their best replies do not depend on anybody's: above the size of dense matrices too."""
+    game = LogPricing(np.linspace(2.0, 4.0, existence.DENSE_UP_TO + 1), [0.5])
+    x = np.ones((1, 1))
+    (found,) = existence.uniqueness(trace(game), x[None], settle(game, x).y[None])
+    assert found.spectral_radius == 0.0
+    assert found.smallest_eigenvalue > 0
+    assert stackel.solve(game).certificate.holds

@@ -401,15 +401,29 @@ class Counting(Plain):
         return 1.0 + 0.01 * len(self.value)  # on a batch: the number of games
 
 
+class MixingASmallLimit(Plain):
+    """Leaders count in millions, the limit in thousandths."""
+
+    def leader_payoff(self, x, y):
+        return 1e6 * super().leader_payoff(x, y)
+
+    def leader_limits(self, x, y):
+        return {"fair": 1e-3 * (x - self.value.max() / 2.0)}
+
+
 @pytest.mark.parametrize(
-    ("kind", "batched"), [(Plain, 12), (Mixing, 2), (Branching, 12), (Counting, 0)]
+    ("kind", "batched"),
+    [(Plain, 12), (Mixing, 2), (MixingASmallLimit, 2), (Branching, 12), (Counting, 0)],
 )
 def test_formulas_that_take_no_batch_are_found_out(kind, batched):
     rng = np.random.default_rng(8)
     games = [
         kind(rng.uniform(2, 4, 3), rng.uniform(0.5, 1, 2), bend=1.0 + k % 2) for k in range(12)
     ]
-    if kind is Mixing:  # the two with the largest value of all are right by chance
+    if kind in (
+        Mixing,
+        MixingASmallLimit,
+    ):  # the two with the largest value of all are right by chance
         games[4] = games[9] = kind([3.0, 4.5, 2.0], [0.5, 0.8])
     assert [f.name for f in fields(kind)] == ["value", "unit_cost", "bend"]
     answers = stackel.solve_many(games, "newton", certificate=False)

@@ -160,6 +160,21 @@ def test_interrupting_the_certificate_keeps_the_point(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(eq.leader_actions, [[0.95618652, 0.81081216]], rtol=1e-7)
 
 
+def test_a_certificate_that_breaks_down_keeps_the_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise np.linalg.LinAlgError("no eigenvalues today")
+
+    monkeypatch.setattr("stackel.results.equilibrium.certify", broken)
+    monkeypatch.setattr("stackel.tasks.many.certify_points", broken)
+    with pytest.raises(stackel.NotConverged, match="no eigenvalues today") as caught:
+        stackel.solve(fig3(), "newton")
+    answers = [caught.value.result]
+    answers += [error.result for error in stackel.solve_many([fig3()] * 4, "newton")]
+    for eq in answers:
+        assert eq.status is Status.FAILED
+        np.testing.assert_allclose(eq.leader_actions, [[0.95618652, 0.81081216]], rtol=1e-7)
+
+
 def test_exceptions_survive_pickling() -> None:
     with pytest.raises(stackel.NotConverged) as caught:
         stackel.solve(fig3(), "newton", time_limit=1e-6)

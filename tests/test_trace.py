@@ -13,10 +13,12 @@ import pytest
 import stackel
 from problems import LogPricing
 from stackel.calculus import trace
+from stackel.calculus.batch import together
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.expression import Expression
 from stackel.followers import settle
-from stackel.formulations.vehicular_twins import fig3
+from stackel.formulations.vehicular_twins import draw, fig3
+from stackel.game.grids import middle
 
 
 def census() -> Counter[type]:
@@ -43,6 +45,32 @@ def test_it_is_neither_copied_nor_pickled(how) -> None:
     assert trace(twin) is not calculus
     x = np.array([[0.9, 0.8]])
     assert np.array_equal(settle(twin, x).y, settle(game, x).y)
+
+
+def test_numbers_of_one_formula_never_stand_in_for_anothers() -> None:
+    """Constants of programs that are no longer there, whose places in memory are used again."""
+    whole = together([draw(k) for k in range(40)])
+    assert whole is not None
+    some = np.arange(5, 25)
+    part, x, y = whole.at(some), middle(*whole.leader_bounds)[some], whole.first_guess[some]
+    proved, modulus = whole.prove_concave(whole.first_guess, middle(*whole.leader_bounds))
+    for _ in range(60):
+        part.leader_values(x, y)
+        found = part.prove_concave(y, x)
+        assert np.array_equal(found[0], proved[some])
+        assert np.array_equal(found[1], modulus[some])
+
+
+def test_elements_of_elements() -> None:
+    whole = together([draw(k) for k in range(6)])
+    assert whole is not None
+    x, y = middle(*whole.leader_bounds), whole.first_guess
+    expected = whole.leader_values(x, y)[0]
+    mask = np.array([True, False, True, True, False])
+    for first, second in (([1, 2, 4], [2, 0]), (slice(1, 6), mask), (slice(0, 6, 2), slice(1, 3))):
+        places = np.arange(6)[first][second]
+        part = whole.at(first).at(second)
+        assert np.array_equal(part.leader_values(x[places], y[places])[0], expected[places])
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])

@@ -173,6 +173,9 @@ def _at_scale(products: _Products) -> tuple[float, float]:
     smallest = _extreme(eigsh, products.symmetric, size, which="SA", tol=1e-4).min()
     if not np.isfinite(products.inverse).all():
         return float(smallest), np.inf
+    some = np.random.default_rng(0).random(size)
+    if np.abs(products.replies(some)).max() <= rounding(size):
+        return float(smallest), 0.0  # nobody looks at anybody: ARPACK refuses a map to nothing
     return float(smallest), float(np.abs(_extreme(eigs, products.replies, size, tol=1e-6)).max())
 
 
@@ -181,8 +184,6 @@ def _extreme(
 ) -> Array:
     """An extreme eigenvalue; what there is of it where the iteration does not end."""
     operator, v = LinearOperator((size, size), matvec=product, dtype=float), np.ones(size)
-    if not product(np.random.default_rng(0).random(size)).any():
-        return np.zeros(1)  # of followers that do not interact; ARPACK refuses a map to nothing
     try:
         return method(operator, k=1, v0=v, maxiter=300, return_eigenvectors=False, **options)
     except ArpackNoConvergence as failure:

@@ -50,6 +50,10 @@ _hints: Callable[[Any], dict[str, Any]] = lru_cache(maxsize=256)(
 """A class's annotations; to evaluate them takes as long as all else about making a small market."""
 
 
+TAKEN = ("on", "once", "over", "reject")
+"""Names that no field may have: methods that the core calls."""
+
+
 @dataclass(frozen=True, eq=False)
 class Action:
     """What one kind of player decides.
@@ -88,6 +92,8 @@ class Game(Memo):
         for f in fields(self):
             value = getattr(self, f.name)
             where = f"{type(self).__name__}.{f.name}"
+            if f.name in TAKEN:
+                raise GameError(f"{where} hides what every game has by that name; rename the field")
             grid = grids.grid_of(hints[f.name])
             if f.name in ("followers", "leaders") and grid is None:
                 found = {f.name: _count(value, where)}

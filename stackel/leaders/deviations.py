@@ -20,6 +20,9 @@ Oracle = Callable[[Array, Array], tuple[Array, Array]]
 """Leader actions (N, d, J), and which element of a batch each is of (N,), to follower actions
 (N, I, n) and which of them are good (N,). Of every element there are as many."""
 
+PEAKS = 3
+"""How many of a grid's local maxima are refined."""
+
 FEASIBLE = 1e-9
 """A leader limit counts as met up to this."""
 
@@ -113,7 +116,6 @@ def search_lines(
     *,
     points: int = 129,
     rounds: int = 4,
-    peaks: int = 3,
     decision: int = 0,
     leaders: Array | None = None,
 ) -> Search:
@@ -125,7 +127,6 @@ def search_lines(
         oracle: the followers' answers.
         points: size of the first grid, ends included.
         rounds: refinements; each divides the spacing by 8.
-        peaks: how many of the grid's local maxima are refined.
         decision: which of a leader's d decisions moves.
         leaders: which leaders search (default all); the others' entries stay as they are.
     """
@@ -149,7 +150,7 @@ def search_lines(
     unsettled, tried = bad.sum((0, 2)), np.full(B, J * len(grid))
     best = values.argmax(0)
     action, payoff = _take(grid, best), _take(values, best)
-    centres = _peaks(values, peaks)  # (peaks, B, J) indices
+    centres = _peaks(values)  # (peaks, B, J) indices
     left = np.take_along_axis(grid, np.maximum(centres - 1, 0), 0)
     right = np.take_along_axis(grid, np.minimum(centres + 1, len(grid) - 1), 0)
     # All elements have as many peaks refined as the one with most; only its own count for each.
@@ -186,13 +187,13 @@ def _take(values: Array, which: Array) -> Array:
     return flat[which.ravel(), np.arange(flat.shape[1])].reshape(which.shape)
 
 
-def _peaks(values: Array, count: int) -> Array:
-    """Indices (<= count, B, J) of each column's highest local maxima, repeated where one has
+def _peaks(values: Array) -> Array:
+    """Indices (<= PEAKS, B, J) of each column's highest local maxima, repeated where one has
     fewer."""
     padded = np.pad(values, [(1, 1), *[(0, 0)] * (values.ndim - 1)], constant_values=-np.inf)
     peak = (values >= padded[:-2]) & (values >= padded[2:])
     ranked = np.where(peak, values, -np.inf)
-    order = np.argsort(-ranked, axis=0, kind="stable")[:count]
+    order = np.argsort(-ranked, axis=0, kind="stable")[:PEAKS]
     good = np.take_along_axis(ranked, order, 0) > -np.inf
     # Most payoffs have one peak: no trial is spent on what is not there.
     used = np.array(good.any(tuple(range(1, values.ndim))))

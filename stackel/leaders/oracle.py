@@ -123,7 +123,8 @@ def record(run: Run, calculus: Calculus, x: Array, at: Response, change: float) 
         calculus: the market.
         x: leader actions (1, d, J).
         at: the followers' answers there.
-        change: how far the leaders moved, in the units of x.
+        change: how far the leaders moved, in the units of x; where Newton's method ends, how far
+            its own equations still are from being solved.
 
     Raises:
         Stop: the time is up.

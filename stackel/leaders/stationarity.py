@@ -123,7 +123,7 @@ class Stationarity(complementarity.System):
         matrix = rows.weight_y[..., None] * known.jacobian[self.index] + diagonal
         return matrices.solve(matrix, right_y[..., None])[..., 0], -lam
 
-    def concave(self, y: Array, margin: float = 1e-9) -> Array:
+    def concave(self, y: Array) -> Array:
         """Where every free decision sits at a maximum, not at a minimum, of its leader (b,)."""
         known = self.evaluate(y)
         slopes = known.slopes[self.index]
@@ -131,4 +131,4 @@ class Stationarity(complementarity.System):
         scale = np.abs(h).max(-1, keepdims=True, initial=1e-300)
         free = (y > self.low) & (y < self.high)
         pushed = (slopes > 0) & (y >= self.high) | (slopes < 0) & (y <= self.low)
-        return ((h >= -margin * scale) | ~free | pushed).all(-1)
+        return ((h >= -1e-9 * scale) | ~free | pushed).all(-1)

@@ -33,7 +33,7 @@ from stackel.results.equilibrium import Equilibrium, NotConverged
 from stackel.run import Run, Status, Stop
 from stackel.tasks.checks import screen
 from stackel.tasks.progress import counted
-from stackel.tasks.solve import Terms, solve
+from stackel.tasks.solve import BROKEN, Terms, solve
 from stackel.types import Array
 from stackel.version import versions
 
@@ -188,20 +188,19 @@ class _Batch:
 
     def _block(self, places: Array, whole: Calculus) -> None:
         """Answer what of one batch's markets is beyond doubt."""
-        with np.errstate(all="ignore"):
-            good, settled = screen(whole, [self.games[k] for k in places])
-            start = middle(*whole.leader_bounds)
-            for backend in self.backends:
-                open_ = np.flatnonzero(good)
-                if not len(open_):
-                    return
-                part, x, at = whole.at(open_), start[open_], settled[open_]
-                again = self._attempt(backend, part, places[open_], x, at, restarts=0)
-                if again is not None and self.terms.restarts:
-                    rows, x = again
-                    part, left = part.at(rows), places[open_][rows]
-                    self._attempt(backend, part, left, x, settle(part, x), restarts=1)
-                good = np.array([place not in self.answers for place in places]) & good
+        good, settled = screen(whole, [self.games[k] for k in places])
+        start = middle(*whole.leader_bounds)
+        for backend in self.backends:
+            open_ = np.flatnonzero(good)
+            if not len(open_):
+                return
+            part, x, at = whole.at(open_), start[open_], settled[open_]
+            again = self._attempt(backend, part, places[open_], x, at, restarts=0)
+            if again is not None and self.terms.restarts:
+                rows, x = again
+                part, left = part.at(rows), places[open_][rows]
+                self._attempt(backend, part, left, x, settle(part, x), restarts=1)
+            good = np.array([place not in self.answers for place in places]) & good
 
     def _attempt(
         self,
@@ -227,7 +226,10 @@ class _Batch:
         multipliers = part.named(points.lam[solved], points.mu[solved])
         certificates: Sequence[Certificate | None] = [None] * len(solved)
         if self.terms.certificate:
-            certificates = certify_points(part, x, y, tolerance=self.terms.tolerance)
+            try:
+                certificates = certify_points(part, x, y, tolerance=self.terms.tolerance)
+            except BROKEN:  # by whichever: solved alone, each keeps its own answer
+                return None
         stats: dict[str, Any] = {
             "seconds": run.elapsed / len(solved),
             "batch": len(solved),

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SAME = 1e-6
 """Two profiles of leader actions closer than this, relative to their range, are the same."""
 
+BROKEN = (ArithmeticError, np.linalg.LinAlgError, RuntimeError)
+"""What numerics raise where they break down; the point reached by then is kept."""
+
 APART = 1e-4
 """Answers from several starts further apart than this are distinct equilibria."""
 
@@ -263,6 +266,9 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
             except KeyboardInterrupt:
                 detail = "interrupted while the point was being certified"
                 eq = replace(eq, status=Status.INTERRUPTED, detail=detail)
+            except BROKEN as error:
+                detail = f"the certificate broke down: {type(error).__name__}: {error}"
+                eq = replace(eq, status=Status.FAILED, detail=detail)
         best = eq if best is None or _better(eq, best) else best
         stopped = eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED)
         move = None if eq.certificate is None else eq.certificate.deviation
@@ -288,7 +294,7 @@ def _guarded(game: Game, backend: Backend, run: Run) -> Point:
         return _kept(game, run, stop.status, "")
     except KeyboardInterrupt:
         return _kept(game, run, Status.INTERRUPTED, "")
-    except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
+    except BROKEN as error:
         return _kept(game, run, Status.FAILED, f"{type(error).__name__}: {error}")
 
 
