@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -98,25 +97,15 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
-    dims = _cell_dims(data)
-    shape = [data.sizes[d] for d in dims]
-    columns: dict[str, Any] = {}
-    for k, name in enumerate(dims):
-        values = data[name].to_numpy()
-        along = [-1 if j == k else 1 for j in range(len(dims))]
-        columns[name] = np.broadcast_to(values.reshape(along), shape).ravel()
-    for variable_name, variable in data.data_vars.items():
-        inner = variable.shape[len(dims) :]
-        flat = variable.to_numpy().reshape(math.prod(shape), *inner)
-        for place in np.ndindex(*inner):
+    dims = data["seconds"].dims  # the grid's parameters, and seed, which every variable has
+    parameters = np.meshgrid(*(data[d].to_numpy() for d in dims), indexing="ij")
+    columns = {str(d): values.ravel() for d, values in zip(dims, parameters, strict=True)}
+    for name, variable in data.data_vars.items():
+        values = variable.to_numpy()
+        for place in np.ndindex(*values.shape[len(dims) :]):
             index = f"[{', '.join(map(str, place))}]" if place else ""
-            columns[f"{variable_name}{index}"] = flat[(slice(None), *place)]
+            columns[f"{name}{index}"] = values[(..., *place)].ravel()
     return pd.DataFrame(columns)
-
-
-def _cell_dims(data: xr.Dataset) -> tuple[str, ...]:
-    """The grid's parameters, and seed: the dimensions that every variable has."""
-    return tuple(str(d) for d in data["seconds"].dims)
 
 
 def _described(data: xr.Dataset) -> str:

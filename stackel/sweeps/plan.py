@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,30 +20,41 @@ from stackel.game.game import Game
 from stackel.leaders.anticipation import check_anticipation
 from stackel.results.equilibrium import Equilibrium
 from stackel.sweeps.describe import describe, label, scalar
+from stackel.tasks.solve import Terms
 
 Measure = Callable[[Equilibrium], Mapping[str, Any]]
 
-VARIABLES = (
-    "leader_actions",
-    "follower_actions",
-    "leader_payoffs",
-    "follower_payoffs",
-    "welfare",
-    "certified",
-    "verdict",
-    "follower_gap",
-    "leader_gap",
-    "violation",
-    "status",
-    "error",
-    "seconds",
-)
+VARIABLES = {
+    "leader_actions": "what the leaders decide",
+    "follower_actions": "what the followers decide",
+    "leader_payoffs": "leader's payoff",
+    "follower_payoffs": "follower's payoff",
+    "welfare": "sum of all payoffs",
+    "certified": "whether the certificate's verdict is certified",
+    "verdict": "the certificate's verdict",
+    "follower_gap": "most that a follower gains alone, relative to the followers' payoffs",
+    "leader_gap": "most that a leader gains alone, relative to the leaders' payoffs",
+    "violation": "largest violation of a limit, relative",
+    "status": "why the method stopped",
+    "error": "what went wrong",
+    "seconds": "time of the cell",
+}
+"""What every Dataset holds of an answer, in this order."""
+
 PLAYERS = ("leader", "leader_decision", "follower", "follower_decision")
 TAKEN = (*VARIABLES, *PLAYERS)
 """Names in every Dataset, which neither a parameter nor a measure can have."""
 
-OF_SOLVE = ("start", "starts", "restarts")
-"""Further arguments of :func:`stackel.solve` that a sweep hands on."""
+OF_SOLVE = (
+    "certificate",
+    "tolerance",
+    "anticipation",
+    "time_limit",
+    "start",
+    "starts",
+    "restarts",
+)
+"""Arguments of :func:`stackel.solve` that a sweep hands on; the rest are the backend's."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,25 @@ class Plan:
         }
 
 
+def optional(package: str, extra: str, user: str) -> Any:
+    """A package that not everybody has, imported.
+
+    Args:
+        package: its name.
+        extra: the extra of stackel that installs it.
+        user: what needs it, in words.
+
+    Raises:
+        OptionError: it does not import.
+    """
+    try:
+        return import_module(package)
+    except ImportError:
+        raise OptionError(
+            f'{user} needs the package {package}: pip install "stackel[{extra}]"'
+        ) from None
+
+
 def make_plan(
     make_game: Any,
     grid: Any,
@@ -114,15 +145,13 @@ def make_plan(
     backend: Any,
     seeds: Any,
     measure: Any,
-    common: Mapping[str, Any],
-    options: Mapping[str, Any],
+    solve: Mapping[str, Any],
 ) -> Plan:
     """Check everything that can be checked without making a market.
 
     Args:
         make_game, grid, backend, seeds, measure: as a user gives them to :func:`stackel.sweep`.
-        common: solve's arguments that a sweep names itself.
-        options: the rest of them, and the backend's.
+        solve: solve's arguments, and the backend's options.
 
     Raises:
         OptionError: names what is wrong, and the way out.
@@ -137,8 +166,8 @@ def make_plan(
     values = _grid(grid)
     numbers = _seeds(seeds)
     _check_signature(make_game, values, numbers is not None)
-    _check_solve(backend, common, options)
-    return Plan(make_game, values, numbers, backend, {**common, **options}, measure)
+    _check_solve(backend, solve)
+    return Plan(make_game, values, numbers, backend, solve, measure)
 
 
 def _grid(grid: Any) -> dict[str, list[Any]]:
@@ -227,30 +256,21 @@ def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], see
         )
 
 
-def _check_solve(backend: Any, common: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _check_solve(backend: Any, solve: Mapping[str, Any]) -> None:
     """What :func:`stackel.solve` would say of these at every cell is said once, now.
 
     Raises:
         OptionError: an unknown backend or option, or a value that makes no sense.
     """
-    own = {k: v for k, v in options.items() if k not in OF_SOLVE}
-    if isinstance(backend, str) and backend == "auto":
-        if own:
-            raise OptionError(
-                f"options {', '.join(own)} belong to one backend, but backend is 'auto'; name the "
-                "backend"
-            )
-    else:
+    own = {k: v for k, v in solve.items() if k not in OF_SOLVE}
+    if not registry.left_open(backend, own):
         registry.make(backend, own)
-    check_anticipation(common["anticipation"])
-    limit, tolerance = common["time_limit"], common["tolerance"]
+    check_anticipation(solve["anticipation"])
+    limit, certificate, starts = solve["time_limit"], solve["certificate"], solve.get("starts", 1)
     if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
         raise OptionError(f"time_limit = {limit!r}; expected a positive number of seconds a cell")
-    if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
-        raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
-    if not isinstance(common["certificate"], bool):
-        raise OptionError(f"certificate = {common['certificate']!r}; expected True or False")
-    starts, restarts = options.get("starts", 1), options.get("restarts", 0)
-    for name, value, least in (("starts", starts, 1), ("restarts", restarts, 0)):
-        if not isinstance(value, int) or value < least:
-            raise OptionError(f"{name} = {value!r}; expected a whole number of at least {least}")
+    if not isinstance(certificate, bool):
+        raise OptionError(f"certificate = {certificate!r}; expected True or False")
+    if not isinstance(starts, int) or starts < 1:
+        raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
+    Terms(solve["tolerance"], solve.get("restarts", 0), certificate, limit)

@@ -161,21 +161,18 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = ""
     """What has changed, one line each."""
     out: list[str] = []
     for name in [*before, *(n for n in now if n not in before)]:
-        old, new = (json.dumps(side.get(name)) for side in (before, now))
-        if old == new:
+        values = [side.get(name) for side in (before, now)]
+        texts = list(map(json.dumps, values))
+        if texts[0] == texts[1]:
             continue
-        where = f"{at}{name}"
         if name == "grid":
-            out += _differences(before.get(name) or {}, now.get(name) or {}, "grid.")
-        elif name in ("make_game", "measure") and old != "null" and new != "null":
-            out.append(f"{where}: {_code_change(before[name], now[name])}")
+            out += _differences(values[0] or {}, values[1] or {}, "grid.")
+        elif name in ("make_game", "measure") and None not in values:
+            out.append(f"{at}{name}: {_code_change(*values)}")
         else:
-            absent = [json.dumps(name in side) for side in (before, now)]
-            said = [
-                "absent" if there == "false" else _short(text)
-                for there, text in zip(absent, (old, new), strict=True)
-            ]
-            out.append(f"{where} was {said[0]}, is {said[1]}")
+            old = _short(texts[0]) if name in before else "absent"
+            new = _short(texts[1]) if name in now else "absent"
+            out.append(f"{at}{name} was {old}, is {new}")
     if not out and at == "" and json.dumps(before) != json.dumps(now):
         out.append("the order of the grid's parameters")
     return out
