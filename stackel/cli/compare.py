@@ -42,12 +42,9 @@ def compare(
     with console.reported():
         console.check_output(save)
         console.check_output(plot, console.PICTURES)
+        game, progress = console.read(market).game, sys.stderr.isatty()
         found = compare_backends(
-            console.read(market).game,
-            backend or None,
-            progress=sys.stderr.isatty(),
-            seed=seed,
-            time_limit=time_limit,
+            game, backend or None, progress=progress, seed=seed, time_limit=time_limit
         )
         if as_json:
             typer.echo(json.dumps(found.to_dict(), allow_nan=False))

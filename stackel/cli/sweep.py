@@ -65,15 +65,11 @@ def sweep(
         options = merged(read.options, given, common={*SOLVE, *SWEEP})
         target = out or read.out
         console.check_output(target, ENDINGS)
+        progress = sys.stderr.isatty() and not quiet
         stopped = ""
         try:
             with importing_from(read.folder):
-                data = sweep_games(
-                    read.make_game,
-                    read.grid,
-                    progress=sys.stderr.isatty() and not quiet,
-                    **options,
-                )
+                data = sweep_games(read.make_game, read.grid, progress=progress, **options)
         except SweepInterrupted as interruption:
             data, stopped = interruption.result, str(interruption)
         if target is not None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 CERTIFIED = ("verdict", "leader_gap", "follower_gap", "violation")
 """What a summary takes from a certificate, as it is called there."""
 
+ARRAYS = ("leader_actions", "follower_actions", "leader_payoffs", "follower_payoffs")
+"""And from the answer itself."""
+
 
 def history(eq: Equilibrium) -> Table:
     """What the method reported, a row an iteration."""
@@ -60,10 +63,7 @@ def summary(eq: Equilibrium) -> dict[str, Any]:
         "is_equilibrium": eq.is_equilibrium,
         **{name: getattr(c, name, None) for name in CERTIFIED},
         "refuted_by": str(c.deviation) if c is not None and c.deviation is not None else None,
-        "leader_actions": eq.leader_actions.tolist(),
-        "follower_actions": eq.follower_actions.tolist(),
-        "leader_payoffs": eq.leader_payoffs.tolist(),
-        "follower_payoffs": eq.follower_payoffs.tolist(),
+        **{name: getattr(eq, name).tolist() for name in ARRAYS},
         "welfare": eq.welfare,
     }
     return {name: _finite(value) for name, value in out.items()}

@@ -70,14 +70,15 @@ class Table:
             raise GameError(f"{path}, line {reader.line_num}: {error}") from None
         if not lines:
             raise GameError(f"{path} is empty; expected rows of numbers")
+        head = lines[0][1]
         for number, row in lines:
-            if len(row) != len(lines[0][1]):
+            if len(row) != len(head):
                 raise GameError(
                     f"{path} is ragged: line {number} has {len(row)} cells, line {lines[0][0]} "
-                    f"has {len(lines[0][1])}"
+                    f"has {len(head)}"
                 )
-        numeric = all(_is_number(cell) for cell in lines[0][1])
-        self.header: list[str] | None = None if numeric else lines[0][1]
+        numeric = all(map(_is_number, head))
+        self.header: list[str] | None = None if numeric else head
         self.lines = lines if numeric else lines[1:]
         if not self.lines:
             raise GameError(f"{path} has a header but no rows")

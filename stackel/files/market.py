@@ -67,6 +67,9 @@ IN_SOURCES: Types = {
     "directed": ((bool,), "true or false"),
 }
 
+EXPLANATION = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5}.*)*)", re.MULTILINE)
+"""In a section Attributes: names, and a text that goes on where lines are indented further."""
+
 
 @dataclass(frozen=True)
 class MarketFile:
@@ -148,11 +151,9 @@ def read_parts(path: str | Path) -> Parts:
     """
     path = Path(path)
     try:
-        text = read_text(path)
+        document = tomllib.loads(read_text(path))
     except GameError as error:
         raise GameError(f"{error}; expected a market file (TOML)") from None
-    try:
-        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise GameError(f"{path} is not TOML: {error}; expected a market file") from None
     with located(path):
@@ -180,8 +181,9 @@ def _read(document: Mapping[str, Any], folder: Path) -> Parts:
             'expected either market = "..." or preset = "..." above [data]'
             f" (markets: {', '.join(catalogue.markets())}; presets: {', '.join(catalogue.PRESETS)})"
         )
+    base: Game | None
     if "preset" in document:
-        base: Game | None = catalogue.preset(document["preset"])
+        base = catalogue.preset(document["preset"])
         kind = type(base)
     else:
         base = None
@@ -216,11 +218,10 @@ def _values(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str
     hints = get_type_hints(kind, include_extras=True)
     known = [f.name for f in fields(kind) if f.init]
     check_names(f"[{at}] ", f"field of {kind.__name__}", data, known)
-    values = {}
-    for name, value in data.items():
-        own = None if base is None else getattr(base, name)
-        values[name] = read_value(f"[{at}] {name}", value, hints[name], own, folder)
-    return values
+    return {
+        name: read_value(f"[{at}] {name}", value, hints[name], getattr(base, name, None), folder)
+        for name, value in data.items()
+    }
 
 
 def _make(kind: Any, base: Any, values: Mapping[str, Any], at: str = "data") -> Any:
@@ -335,14 +336,6 @@ def _explained(kind: type) -> dict[str, str]:
     out: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
-        names: list[str] = []
-        for line in section.splitlines():
-            head = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
-            if head:
-                names = head[1].split(", ")
-                out |= dict.fromkeys(names, head[2])
-            elif line.startswith(" " * 5):
-                out |= {n: f"{out[n]} {line.strip()}" for n in names}
-            else:
-                break
+        for names, text in EXPLANATION.findall(section.partition("\n\n")[0]):
+            out |= dict.fromkeys(names.split(", "), " ".join(text.split()))
     return out

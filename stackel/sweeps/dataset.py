@@ -36,14 +36,11 @@ def assemble(plan: Plan, texts: Mapping[int, str]) -> xr.Dataset:
     import xarray as xr
 
     records = [json.loads(texts[k]) if k in texts else UNREACHED for k in range(plan.size)]
-    dims = [*plan.grid, *(() if plan.seeds is None else ("seed",))]
-    coords: dict[str, Any] = {name: labels(values) for name, values in plan.grid.items()}
-    if plan.seeds is not None:
-        coords["seed"] = np.array(plan.seeds)
+    coords = {name: labels(values) for name, values in plan.dimensions.items()}
     variables = {}
     for name, (inner, values) in (_answers(records) | _measured(records)).items():
         shaped = values.reshape(*plan.shape, *values.shape[1:])
-        variables[name] = ([*dims, *inner], shaped, _about(name, records))
+        variables[name] = ([*plan.dimensions, *inner], shaped, _about(name, records))
         coords |= {d: np.arange(n) for d, n in zip(inner, values.shape[1:], strict=True)}
     return xr.Dataset(variables, coords, _attributes(plan, records))
 
@@ -95,7 +92,8 @@ def _padded(records: Sequence[Record], name: str, rank: int) -> Array:
     largest = [max(lengths) for lengths in zip(*shapes, strict=True)] or [0] * rank
     out = np.full((len(records), *largest), np.nan)
     for k, array in found.items():
-        out[(k, *map(slice, array.shape))] = array
+        place: tuple[Any, ...] = (k, *map(slice, array.shape))
+        out[place] = array
     return out
 
 

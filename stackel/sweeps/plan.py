@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,15 +46,7 @@ PLAYERS = ("leader", "leader_decision", "follower", "follower_decision")
 TAKEN = (*VARIABLES, *PLAYERS)
 """Names in every Dataset, which neither a parameter nor a measure can have."""
 
-OF_SOLVE = (
-    "certificate",
-    "tolerance",
-    "anticipation",
-    "time_limit",
-    "start",
-    "starts",
-    "restarts",
-)
+OF_SOLVE = ("anticipation", "certificate", "restarts", "start", "starts", "time_limit", "tolerance")
 """Arguments of :func:`stackel.solve` that a sweep hands on; the rest are the backend's."""
 
 
@@ -78,10 +71,14 @@ class Plan:
     measure: Measure | None = None
 
     @cached_property
+    def dimensions(self) -> dict[str, Sequence[Any]]:
+        """The grid's parameters, then the seeds if there are any: values by name."""
+        return {**self.grid, **({} if self.seeds is None else {"seed": self.seeds})}
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the dimensions: the grid's parameters, then the seeds if there are any."""
-        lengths = [len(values) for values in self.grid.values()]
-        return (*lengths, *(() if self.seeds is None else (len(self.seeds),)))
+        """Lengths of the dimensions."""
+        return tuple(map(len, self.dimensions.values()))
 
     @property
     def size(self) -> int:
@@ -99,12 +96,10 @@ class Plan:
         Args:
             cell: its number, counted from 0.
         """
-        place = [int(k) for k in np.unravel_index(cell, self.shape)]
-        values = {n: v[k] for k, (n, v) in zip(place, self.grid.items(), strict=False)}
-        if self.seeds is None:
-            return values, None
-        seed = self.seeds[place[-1]]
-        return (values | {"seed": seed} if self.seeds_markets else values), seed
+        place = np.unravel_index(cell, self.shape)
+        at = {n: v[int(k)] for (n, v), k in zip(self.dimensions.items(), place, strict=True)}
+        seed = None if self.seeds is None else at["seed"]
+        return at if self.seeds_markets else {name: at[name] for name in self.grid}, seed
 
     def fingerprint(self) -> dict[str, Any]:
         """What two sweeps have in common if their cells can stand in one directory."""
@@ -192,14 +187,12 @@ def _grid(grid: Any) -> dict[str, list[Any]]:
         out[name] = [scalar(v) for v in values]
         if not out[name]:
             raise OptionError(f"grid[{name!r}] is empty; expected at least one value")
-        seen = set()
-        for value in out[name]:
-            if isinstance(value, (bool, int, float, str)):
-                if (type(value) is bool, value) in seen:
-                    raise OptionError(
-                        f"grid[{name!r}] has {value!r} more than once; expected distinct values"
-                    )
-                seen.add((type(value) is bool, value))
+        plain = [(type(v) is bool, v) for v in out[name] if isinstance(v, (int, float, str))]
+        for (_, value), count in Counter(plain).items():
+            if count > 1:
+                raise OptionError(
+                    f"grid[{name!r}] has {value!r} more than once; expected distinct values"
+                )
     return out
 
 
@@ -236,18 +229,15 @@ def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], see
     who = label(make_game)
     if seeded and "seed" in grid:
         raise OptionError("both grid and seeds give 'seed'; leave it out of one of them")
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = [name for name, p in taken.items() if p.kind in kinds]
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
+    named = [n for n, p in taken.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    anything = any(p.kind is p.VAR_KEYWORD for p in taken.values())
     for name in grid:
         if name not in named and not anything:
             raise unknown(f"grid parameter: make_game ({who}) takes no", name, named)
-    for name, parameter in taken.items():
-        needed = parameter.default is parameter.empty and parameter.kind in (
-            *kinds,
-            inspect.Parameter.POSITIONAL_ONLY,
-        )
-        if not needed or (name in grid and name in named) or (seeded and name == "seed"):
+    given = [*(n for n in grid if n in named), *(["seed"] if seeded else [])]
+    for name, p in taken.items():
+        needed = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if not needed or name in given:
             continue
         way_out = "give seeds=..." if name == "seed" else f"add it to grid: {name!r}: [...]"
         raise OptionError(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any
 
 from stackel.sweeps.plan import Plan, optional
@@ -51,20 +50,20 @@ class Processes:
     def submit(self, task: Task) -> None:
         try:
             future = self._executor.submit(_solve, list(task.cells))
-        except BrokenProcessPool as error:  # died since; the same as dying a moment later
+        except BrokenExecutor as error:  # died since; the same as dying a moment later
             future = Future()
             future.set_exception(error)
         self._flying[future] = task
 
     def finished(self) -> list[Finished]:
         done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
-        if any(isinstance(f.exception(), BrokenProcessPool) for f in done):
+        if any(isinstance(f.exception(), BrokenExecutor) for f in done):
             done, _ = wait(self._flying)  # all of them know within a moment
             self._executor.shutdown(kill_workers=True)
             self._start()
         return [
             Finished(self._flying.pop(f), None)
-            if isinstance(f.exception(), BrokenProcessPool)
+            if isinstance(f.exception(), BrokenExecutor)
             else Finished(self._flying.pop(f), *f.result())
             for f in done
         ]

@@ -20,6 +20,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,16 +142,13 @@ class Store:
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:
     """None if it is damaged: it is then written anew, and the log's checksums decide."""
-    try:
+    with suppress(ValueError, LookupError, TypeError):
         found = json.loads(path.read_text(encoding="utf-8"))
         stated = found["sweep"]
-        whole = isinstance(stated, dict) and found["key"] == _key(stated).hex()
-    except (ValueError, LookupError, TypeError):
-        whole = False
-    if not whole:
-        logger.warning("%s is damaged and is written anew", path)
-        return None
-    return stated
+        if isinstance(stated, dict) and found["key"] == _key(stated).hex():
+            return stated
+    logger.warning("%s is damaged and is written anew", path)
+    return None
 
 
 def _key(stated: Mapping[str, Any]) -> bytes:
