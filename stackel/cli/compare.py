@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from stackel.cli import console
-from stackel.cli.console import Json, Market, Plot
+from stackel.cli.console import Json, Market, Plot, Seed
 from stackel.tasks.compare import compare as compare_backends
 
 
@@ -20,7 +20,7 @@ def compare(
         list[str] | None,
         typer.Option("--backend", "-b", help="A backend, repeatable; default all that accept."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers.")] = None,
+    seed: Seed = None,
     time_limit: Annotated[
         float | None, typer.Option(metavar="S", help="Stop each after so many seconds.")
     ] = None,
@@ -40,14 +40,11 @@ def compare(
       stackel compare market.toml -b newton -b admm --plot comparison.png
     """
     with console.reported():
-        console.check_output(save, ".json")
-        console.check_output(plot, *console.PICTURES)
-        common: dict[str, Any] = {"seed": seed, "time_limit": time_limit}
+        console.check_output(save)
+        console.check_output(plot, console.PICTURES)
+        game, progress = console.read(market).game, sys.stderr.isatty()
         found = compare_backends(
-            console.read(market).game,
-            backend or None,
-            progress=sys.stderr.isatty(),
-            **{k: v for k, v in common.items() if v is not None},
+            game, backend or None, progress=progress, seed=seed, time_limit=time_limit
         )
         if as_json:
             typer.echo(json.dumps(found.to_dict(), allow_nan=False))
@@ -55,7 +52,6 @@ def compare(
             console.show(found)
         if save is not None:
             found.save(save)
-        if plot is not None:
-            found.plot().savefig(plot)
+        console.draw(found, plot)
         if len(found.groups) != 1 or len(found.holding) != len(found.answers):
             raise typer.Exit(console.Code.NOT_EQUILIBRIUM)

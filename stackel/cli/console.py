@@ -17,11 +17,14 @@ import typer
 
 from stackel import catalogue
 from stackel.certificate.tables import Shown
+from stackel.cli import tables
 from stackel.errors import GameError, OptionError, Refusal, StackelError
-from stackel.files.market import SOLVE, MarketFile, read_market
+from stackel.files.market import MarketFile, read_market
 from stackel.results import saved
+from stackel.results.comparison import Comparison
 from stackel.results.equilibrium import Equilibrium
 from stackel.run import Status
+from stackel.sweeps.files import check_ending
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -31,6 +34,9 @@ Market = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
+Seed = Annotated[int | None, typer.Option(help="Seed of the random numbers.")]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no tables and no progress.")]
 
 Plot = Annotated[
     Path | None, typer.Option(metavar="PNG", help="Draw the answer (.png, .pdf or .svg).")
@@ -50,23 +56,24 @@ class Code(IntEnum):
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Errors become one message on stderr and an exit code."""
+    """Errors become one message on stderr and an exit code.
+
+    Raises:
+        typer.Exit: with the code of whatever went wrong.
+        BrokenPipeError: nobody reads any more; typer ends quietly.
+    """
     try:
         yield
-    except typer.Exit:
+    except (typer.Exit, BrokenPipeError):  # the latter: the reader has had enough
         raise
     except Refusal as error:
         code, message = Code.REFUSED, str(error)
     except (GameError, OptionError) as error:
         code, message = Code.BAD, str(error)
-    except StackelError as error:
+    except (StackelError, OSError) as error:
         code, message = Code.UNEXPECTED, str(error)
     except KeyboardInterrupt:
         code, message = Code.STOPPED, "interrupted before there was an answer"
-    except BrokenPipeError:  # the reader has had enough
-        raise
-    except OSError as error:
-        code, message = Code.UNEXPECTED, str(error)
     except Exception as error:
         if os.environ.get("STACKEL_TRACEBACK"):
             raise
@@ -79,10 +86,16 @@ def reported() -> Iterator[None]:
 
 
 def complain(message: str) -> None:
+    """Say on stderr what is wrong."""
     typer.echo(f"stackel: {message}", err=True)
 
 
 def key_value(text: str) -> tuple[str, Any]:
+    """An option's name and its value: Python's if it reads so, else the text.
+
+    Raises:
+        OptionError: the text is not ``KEY=VALUE``, or the command sets that option itself.
+    """
     key, equals, value = text.partition("=")
     if not (equals and key.isidentifier()):
         raise OptionError(f"--option {text!r}: expected KEY=VALUE, e.g. --option penalty=5")
@@ -94,25 +107,30 @@ def key_value(text: str) -> tuple[str, Any]:
         return key, {"true": True, "false": False}.get(value, value)
 
 
-def check_output(path: Path | None, *endings: str) -> None:
-    """What would lose a long run's answer at its end is found before its beginning."""
+def check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
+    """Find before a long run what would lose its answer at its end.
+
+    Args:
+        path: where the answer goes, if it is kept.
+        endings: those that the file may have; none: any.
+
+    Raises:
+        OptionError: no file can be written there, or none of that kind.
+    """
     if path is None:
         return
     if not path.parent.is_dir():
         raise OptionError(f"{path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
         raise OptionError(f"{path} is a folder; expected a file's name")
-    if ".json" not in endings:
-        if path.suffix not in endings:
-            raise OptionError(
-                f"{path} has the ending {path.suffix or 'none'!r}; expected {', '.join(endings)}"
-            )
-        if find_spec("matplotlib") is None:
-            raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
+    if endings:
+        check_ending(path, endings)
+    if endings == PICTURES and find_spec("matplotlib") is None:
+        raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
 
 
 def show(shown: Shown) -> None:
-    """As much as a person reads on a terminal; everything where no terminal shows it."""
+    """Print as much as a person reads on a terminal; everything where no terminal shows it."""
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -122,12 +140,21 @@ def show(shown: Shown) -> None:
 
 
 def code(eq: Equilibrium) -> Code:
+    """The exit code for a point that is not an equilibrium within tolerance."""
     stopped = eq.status in (Status.TIME_LIMIT, Status.INTERRUPTED)
     return Code.STOPPED if stopped else Code.NOT_EQUILIBRIUM
 
 
 def read(name: str) -> MarketFile:
-    """A market file, or a preset."""
+    """A market file, or a preset.
+
+    Args:
+        name: the file's path or the preset's name; what has an ending or a folder is a path.
+
+    Raises:
+        GameError: something is wrong with the file.
+        OptionError: it is neither.
+    """
     path = Path(name)
     if path.is_file() or path.suffix or len(path.parts) > 1:
         return read_market(path)
@@ -137,22 +164,25 @@ def read(name: str) -> MarketFile:
         raise OptionError(f"{error}; nor is there a file {name}") from None
 
 
-def merged(read: MarketFile, given: dict[str, Any]) -> dict[str, Any]:
-    """The file's options under those of the command line."""
-    options = read.solve_options
-    if given.get("backend", options.get("backend")) != options.get("backend"):
-        options = {k: v for k, v in options.items() if k in SOLVE}
-    return options | given
+def draw(answer: Equilibrium | Comparison, path: Path | None) -> None:
+    """Draw an answer to a file, if there is one to be.
 
+    Args:
+        answer: what is drawn.
+        path: the picture.
 
-def draw(eq: Equilibrium, path: Path | None) -> None:
+    Raises:
+        ImportError: matplotlib is missing.
+    """
     if path is not None:
-        eq.plot().savefig(path)
+        answer.plot().savefig(path)
 
 
 def print_json(eq: Equilibrium) -> None:
-    """What :meth:`Equilibrium.save` writes, and a summary in plain numbers."""
-    from stackel.cli import tables
+    """Print what :meth:`Equilibrium.save` writes, and a summary in plain numbers.
 
+    Raises:
+        GameError: the file's format has no word for a value of the market.
+    """
     whole = {"summary": tables.summary(eq), **saved.document(eq)}
     typer.echo(json.dumps(whole, allow_nan=False))

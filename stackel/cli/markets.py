@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from stackel import catalogue
-from stackel.cli import console
+from stackel.cli import console, tables
 from stackel.cli.console import Json, Market, Plot
 from stackel.errors import GameError, StackelError
 from stackel.files.market import required
@@ -34,8 +34,6 @@ def backends(market: Market, as_json: Json = False) -> None:
             rows = frame.reset_index().to_dict(orient="records")
             typer.echo(json.dumps({"game": str(game), "backends": rows}))
         else:
-            from stackel.cli import tables
-
             console.show(tables.backends(str(game), frame))
 
 
@@ -56,15 +54,13 @@ def show(
       stackel show eq.json --plot eq.png
     """
     with console.reported():
-        console.check_output(plot, *console.PICTURES)
+        console.check_output(plot, console.PICTURES)
         if not saved.is_file():
             raise GameError(f"there is no file {saved}; expected what stackel solve --save wrote")
         eq = Equilibrium.load(saved)
         if as_json:
             console.print_json(eq)
         else:
-            from stackel.cli import tables
-
             console.show(tables.history(eq) if history else eq)
         console.draw(eq, plot)
 
@@ -72,8 +68,6 @@ def show(
 def presets() -> None:
     """List the presets that solve and backends take, and the markets that files name."""
     with console.reported():
-        from stackel.cli import tables
-
         games = [
             (name, str(catalogue.preset(name)), preset.about)
             for name, preset in catalogue.PRESETS.items()

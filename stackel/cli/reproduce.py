@@ -55,13 +55,9 @@ def reproduce(
             if not quiet:
                 typer.echo(text, err=True)
 
+        command = " ".join(["stackel reproduce", *flags])
         report = run(
-            out,
-            full=full,
-            learner=learner,
-            only=figure or None,
-            command=" ".join(["stackel reproduce", *flags]),
-            progress=say,
+            out, full=full, learner=learner, only=figure or None, command=command, progress=say
         )
         if not quiet:
             for value, label in tiles(report):

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from stackel.cli import console
-from stackel.cli.console import Json, Market, Plot
+from stackel.cli.console import Json, Market, Plot, Quiet, Seed
+from stackel.files.options import merged
 from stackel.results.equilibrium import NotConverged
 from stackel.tasks.solve import solve as solve_game
 
@@ -35,7 +36,7 @@ def solve(
             help="What a deviating leader foresees: equilibrium (default), own_response or none."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers.")] = None,
+    seed: Seed = None,
     time_limit: Annotated[
         float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
     ] = None,
@@ -47,9 +48,7 @@ def solve(
         Path | None, typer.Option(metavar="PATH", help="Keep the answer in a JSON file.")
     ] = None,
     plot: Plot = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print no tables and no progress.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find an equilibrium of a market and say what it is worth.
 
@@ -67,8 +66,8 @@ def solve(
       stackel solve market.toml --json | jq .summary.leader_payoffs
     """
     with console.reported():
-        console.check_output(save, ".json")
-        console.check_output(plot, *console.PICTURES)
+        console.check_output(save)
+        console.check_output(plot, console.PICTURES)
         read = console.read(market)
         given = {
             "backend": backend,
@@ -77,7 +76,7 @@ def solve(
             "time_limit": time_limit,
             "tolerance": tolerance,
         }
-        options = console.merged(read, {k: v for k, v in given.items() if v is not None})
+        options = merged(read.solve_options, given)
         options |= dict(map(console.key_value, option or ()))
         why = ""
         try:

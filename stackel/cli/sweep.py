@@ -11,10 +11,11 @@ import typer
 
 from stackel.certificate.tables import Table
 from stackel.cli import console
-from stackel.errors import OptionError
-from stackel.files.market import SOLVE, importing_from
-from stackel.files.sweep import read_sweep
-from stackel.sweeps.files import check_ending, save, table
+from stackel.cli.console import Json, Quiet
+from stackel.files.market import importing_from
+from stackel.files.options import SOLVE, merged
+from stackel.files.sweep import SWEEP, read_sweep
+from stackel.sweeps.files import ENDINGS, save, table
 from stackel.sweeps.sweep import SweepInterrupted
 from stackel.sweeps.sweep import sweep as sweep_games
 
@@ -44,12 +45,8 @@ def sweep(
         Path | None,
         typer.Option(metavar="DIR", help="Keep every finished cell there; go on where it was."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print no tables and no progress.")
-    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Solve a market at every point of a grid.
 
@@ -65,21 +62,14 @@ def sweep(
     with console.reported():
         read = read_sweep(file)
         given = {"backend": backend, "executor": executor, "workers": workers, "resume": resume}
-        options = _merged(read.options, {k: v for k, v in given.items() if v is not None})
+        options = merged(read.options, given, common={*SOLVE, *SWEEP})
         target = out or read.out
-        if target is not None:
-            check_ending(target)
-            if not target.parent.is_dir():
-                raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
+        console.check_output(target, ENDINGS)
+        progress = sys.stderr.isatty() and not quiet
         stopped = ""
         try:
             with importing_from(read.folder):
-                data = sweep_games(
-                    read.make_game,
-                    read.grid,
-                    progress=sys.stderr.isatty() and not quiet,
-                    **options,
-                )
+                data = sweep_games(read.make_game, read.grid, progress=progress, **options)
         except SweepInterrupted as interruption:
             data, stopped = interruption.result, str(interruption)
         if target is not None:
@@ -94,14 +84,6 @@ def sweep(
         if data.attrs["failed"]:
             console.complain(_complaint(data))
             raise typer.Exit(console.Code.NOT_EQUILIBRIUM)
-
-
-def _merged(options: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The command line's over the file's; options of a backend that is not used are left out."""
-    if given.get("backend", options.get("backend")) != options.get("backend"):
-        own = {*SOLVE, "seeds", "executor", "workers", "resume"}
-        options = {k: v for k, v in options.items() if k in own}
-    return options | given
 
 
 def _title(data: xr.Dataset, target: Path | None) -> str:

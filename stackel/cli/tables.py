@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from stackel.certificate.tables import Column, Table
 from stackel.results.equilibrium import Equilibrium
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CERTIFIED = ("verdict", "leader_gap", "follower_gap", "violation")
+"""What a summary takes from a certificate, as it is called there."""
+
+ARRAYS = ("leader_actions", "follower_actions", "leader_payoffs", "follower_payoffs")
+"""And from the answer itself."""
 
 
 def history(eq: Equilibrium) -> Table:
@@ -20,19 +27,33 @@ def history(eq: Equilibrium) -> Table:
 
 
 def backends(title: str, frame: pd.DataFrame) -> Table:
-    """The table of :func:`stackel.backends`."""
+    """The table of :func:`stackel.backends`, for people.
+
+    Args:
+        title: of the table.
+        frame: what :func:`stackel.backends` returned.
+    """
     can = frame["can"].map({True: "yes", False: "no"})
     shown = frame.assign(can=can).rename(columns={"reasons": "why not"})
     return Table.of(title, "backend", shown)
 
 
 def listing(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Names and what they stand for."""
+    """Names and what they stand for.
+
+    Args:
+        title: of the table.
+        headings: one a column.
+        rows: texts, as many as there are headings.
+    """
     return Table(title, list(map(Column, headings, zip(*rows, strict=True))))
 
 
 def summary(eq: Equilibrium) -> dict[str, Any]:
-    """The answer in numbers, texts and lists; infinity and NaN become None."""
+    """The answer in numbers, texts and lists; infinity and NaN become None.
+
+    Actions and payoffs have the shapes and units that :class:`Equilibrium` says.
+    """
     c = eq.certificate
     out: dict[str, Any] = {
         "game": str(eq.game),
@@ -40,15 +61,9 @@ def summary(eq: Equilibrium) -> dict[str, Any]:
         "status": eq.status.name.lower(),
         "seconds": eq.stats.get("seconds"),
         "is_equilibrium": eq.is_equilibrium,
-        "verdict": None if c is None else c.verdict,
-        "leader_gap": None if c is None else c.leader_gap,
-        "follower_gap": None if c is None else c.follower_gap,
-        "violation": None if c is None else c.violation,
+        **{name: getattr(c, name, None) for name in CERTIFIED},
         "refuted_by": str(c.deviation) if c is not None and c.deviation is not None else None,
-        "leader_actions": eq.leader_actions.tolist(),
-        "follower_actions": eq.follower_actions.tolist(),
-        "leader_payoffs": eq.leader_payoffs.tolist(),
-        "follower_payoffs": eq.follower_payoffs.tolist(),
+        **{name: getattr(eq, name).tolist() for name in ARRAYS},
         "welfare": eq.welfare,
     }
     return {name: _finite(value) for name, value in out.items()}

@@ -22,6 +22,9 @@ from stackel.errors import GameError, unknown
 
 ENDS = ("source", "target")
 
+MALFORMED = (nx.NetworkXException, ParseError, AttributeError, LookupError, TypeError, ValueError)
+"""What networkx's readers raise of a file that is not in their format."""
+
 
 def read_text(path: Path) -> str:
     """A file's text.
@@ -67,14 +70,15 @@ class Table:
             raise GameError(f"{path}, line {reader.line_num}: {error}") from None
         if not lines:
             raise GameError(f"{path} is empty; expected rows of numbers")
+        head = lines[0][1]
         for number, row in lines:
-            if len(row) != len(lines[0][1]):
+            if len(row) != len(head):
                 raise GameError(
                     f"{path} is ragged: line {number} has {len(row)} cells, line {lines[0][0]} "
-                    f"has {len(lines[0][1])}"
+                    f"has {len(head)}"
                 )
-        numeric = all(_is_number(cell) for cell in lines[0][1])
-        self.header: list[str] | None = None if numeric else lines[0][1]
+        numeric = all(map(_is_number, head))
+        self.header: list[str] | None = None if numeric else head
         self.lines = lines if numeric else lines[1:]
         if not self.lines:
             raise GameError(f"{path} has a header but no rows")
@@ -174,14 +178,7 @@ def graph_file(path: Path) -> tuple[nx.Graph, bool]:
     read, listed = FORMATS[path.suffix]
     try:
         return read(path), listed
-    except (
-        nx.NetworkXException,
-        ParseError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MALFORMED as error:
         raise GameError(
             f"{path} is not a graph in {path.suffix[1:]} format: {type(error).__name__}: {error}"
         ) from error
@@ -241,16 +238,16 @@ def _own_order(labels: list[str], listed: bool) -> list[str]:
             'number followers from 0, or give their names in order: nodes = ["...", ...] or '
             'nodes = { csv = "followers.csv", column = "name" }'
         )
-    size = max(int(label) for label in labels) + 1
+    order = [str(k) for k in range(max(map(int, labels)) + 1)]
     present = set(labels)
-    missing = next((k for k in range(size) if str(k) not in present), None)
+    missing = next((k for k in order if k not in present), None)
     if missing is not None:
         raise GameError(
-            f"edges go up to follower {size - 1} (counted from 0), but none ends at follower "
+            f"edges go up to follower {order[-1]} (counted from 0), but none ends at follower "
             f"{missing}; if some followers have no ties, say how many followers there are, e.g. "
-            f"nodes = {size}"
+            f"nodes = {len(order)}"
         )
-    return [str(k) for k in range(size)]
+    return order
 
 
 def _is_number(text: str) -> bool:

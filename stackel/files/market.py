@@ -40,27 +40,18 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from stackel import backend as registry
 from stackel import catalogue
-from stackel.errors import GameError, StackelError, unknown
+from stackel.errors import GameError, StackelError
 from stackel.files.data import Table, edge_list, graph_file, read_text, tie_matrix
-from stackel.files.values import check_numbers, expected_of, fits
+from stackel.files.options import solve_options
+from stackel.files.values import Types, check_names, check_numbers, check_types, expected_of, fits
 from stackel.game.game import Game
 from stackel.game.grids import Grid, grid_of
 
-TOP = ("market", "preset", "data", "solve", "sweep")
-
-SOLVE: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "backend": ((str,), "a backend's name"),
-    "anticipation": ((str,), "a name"),
-    "start": ((list,), "a list of leader actions"),
-    "seed": ((int,), "a whole number"),
-    "time_limit": ((int, float), "a number of seconds"),
-    "tolerance": ((int, float), "a number"),
-    "restarts": ((int,), "a whole number"),
-    "certificate": ((bool,), "true or false"),
+TOP: Types = {
+    **dict.fromkeys(("market", "preset"), ((str,), "a name")),
+    **{name: ((dict,), f"a table, [{name}]") for name in ("data", "solve", "sweep")},
 }
-"""Arguments of :func:`stackel.solve` that a market file may give, and their types."""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "csv": ("column",),
@@ -68,6 +59,16 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "graph": ("nodes", "weight"),
 }
 """What a file's table may say beside the file's name."""
+
+IN_SOURCES: Types = {
+    **dict.fromkeys(SOURCES, ((str,), "a file's name")),
+    "column": ((str,), "a column's name"),
+    "weight": ((int, float), "a number"),
+    "directed": ((bool,), "true or false"),
+}
+
+EXPLANATION = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5}.*)*)", re.MULTILINE)
+"""In a section Attributes: names, and a text that goes on where lines are indented further."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,11 @@ def read_market(path: str | Path) -> MarketFile:
 
 
 @contextmanager
-def located(path: str | Path) -> Iterator[None]:
-    """Errors name the file they come from.
+def located(place: str | Path) -> Iterator[None]:
+    """Errors name the place they come from.
 
     Args:
-        path: the file.
+        place: the file, or the entry in it.
 
     Raises:
         GameError: whatever error of this library was raised in the context.
@@ -139,7 +140,7 @@ def located(path: str | Path) -> Iterator[None]:
     try:
         yield
     except StackelError as error:
-        raise GameError(f"{path}: {error}") from error
+        raise GameError(f"{place}: {error}") from error
 
 
 def read_parts(path: str | Path) -> Parts:
@@ -150,11 +151,9 @@ def read_parts(path: str | Path) -> Parts:
     """
     path = Path(path)
     try:
-        text = read_text(path)
+        document = tomllib.loads(read_text(path))
     except GameError as error:
         raise GameError(f"{error}; expected a market file (TOML)") from None
-    try:
-        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise GameError(f"{path} is not TOML: {error}; expected a market file") from None
     with located(path):
@@ -175,23 +174,14 @@ def required(kind: Any) -> list[str]:
 
 
 def _read(document: Mapping[str, Any], folder: Path) -> Parts:
-    for key in document:
-        if key not in TOP:
-            raise GameError(f"{unknown('entry', key, TOP)}; a market's fields stand under [data]")
+    check_names("", "entry", document, TOP, "; a market's fields stand under [data]")
+    check_types("", document, TOP)
     if ("market" in document) == ("preset" in document):
         raise GameError(
             'expected either market = "..." or preset = "..." above [data]'
             f" (markets: {', '.join(catalogue.markets())}; presets: {', '.join(catalogue.PRESETS)})"
         )
-    for table in ("data", "solve", "sweep"):
-        if not isinstance(document.get(table, {}), dict):
-            raise GameError(f"{table} = {document[table]!r}; expected a table, [{table}]")
-    for key in ("market", "preset"):
-        if not isinstance(document.get(key, ""), str):
-            raise GameError(f"{key} = {document[key]!r}; expected a name")
-    data = document.get("data", {})
     base: Game | None
-    kind: type[Game]
     if "preset" in document:
         base = catalogue.preset(document["preset"])
         kind = type(base)
@@ -199,8 +189,8 @@ def _read(document: Mapping[str, Any], folder: Path) -> Parts:
         base = None
         with importing_from(folder):
             kind = catalogue.market(document["market"])
-    values = _values(kind, base, data, folder, "data")
-    options = _solve_options(document.get("solve", {}))
+    values = _values(kind, base, document.get("data", {}), folder, "data")
+    options = solve_options(document.get("solve", {}))
     return Parts(kind, base, values, folder, options, document.get("sweep"))
 
 
@@ -226,14 +216,12 @@ def _values(kind: Any, base: Any, data: Mapping[str, Any], folder: Path, at: str
         GameError: an unknown field, or a value that does not fit.
     """
     hints = get_type_hints(kind, include_extras=True)
-    known = {f.name: f for f in fields(kind) if f.init}
-    values = {}
-    for name, value in data.items():
-        if name not in known:
-            raise GameError(f"[{at}] {unknown(f'field of {kind.__name__}', name, known)}")
-        own = None if base is None else getattr(base, name)
-        values[name] = read_value(f"[{at}] {name}", value, hints[name], own, folder)
-    return values
+    known = [f.name for f in fields(kind) if f.init]
+    check_names(f"[{at}] ", f"field of {kind.__name__}", data, known)
+    return {
+        name: read_value(f"[{at}] {name}", value, hints[name], getattr(base, name, None), folder)
+        for name, value in data.items()
+    }
 
 
 def _make(kind: Any, base: Any, values: Mapping[str, Any], at: str = "data") -> Any:
@@ -280,10 +268,8 @@ def read_value(where: str, value: Any, hint: Any, base: Any, folder: Path) -> An
         return _make(group, base, _values(group, base, value, folder, at), at)
     grid = grid_of(hint)
     if isinstance(value, dict) and grid is not None:
-        try:
+        with located(where):
             return _from_file(value, grid, folder)
-        except GameError as error:
-            raise GameError(f"{where}: {error}") from error
     if grid is not None:
         check_numbers(where, value)
     elif not fits(value, options):
@@ -296,11 +282,9 @@ def _from_file(table: Mapping[str, Any], grid: Grid, folder: Path) -> Any:
     if len(sources) != 1:
         raise GameError(f"expected one of {', '.join(SOURCES)} in the table, found {table}")
     source = sources[0]
-    for key in table:
-        if key != source and key not in SOURCES[source]:
-            raise GameError(str(unknown(f"key beside {source}", key, SOURCES[source])))
-    if not isinstance(table[source], str):
-        raise GameError(f"{source} = {table[source]!r}; expected a file's name")
+    beside = [key for key in table if key != source]
+    check_names("", f"key beside {source}", beside, SOURCES[source])
+    check_types("", table, IN_SOURCES)
     path = folder / table[source]
     if source == "csv":
         return _from_csv(Table(path), table.get("column"), grid)
@@ -309,24 +293,17 @@ def _from_file(table: Mapping[str, Any], grid: Grid, folder: Path) -> Any:
             f"{source} states ties between followers, but this is {grid.name} data; expected "
             "numbers or { csv = ..., column = ... }"
         )
-    weight = table.get("weight", 1.0)
-    if not fits(weight, (float,)):
-        raise GameError(f"weight = {weight!r}; expected a number")
-    directed = table.get("directed", False)
-    if not isinstance(directed, bool):
-        raise GameError(f"directed = {directed!r}; expected true or false")
-    graph, listed = (edge_list(path, directed), False) if source == "edges" else graph_file(path)
+    if source == "edges":
+        graph, listed = edge_list(path, table.get("directed", False)), False
+    else:
+        graph, listed = graph_file(path)
     nodes = _nodes(table["nodes"], folder) if "nodes" in table else None
-    try:
-        return tie_matrix(graph, listed, nodes, weight)
-    except GameError as error:
-        raise GameError(f"{path}: {error}") from None
+    with located(path):
+        return tie_matrix(graph, listed, nodes, table.get("weight", 1.0))
 
 
 def _from_csv(table: Table, column: Any, grid: Grid) -> Any:
     if column is not None:
-        if not isinstance(column, str):
-            raise GameError(f"column = {column!r}; expected a column's name")
         return table.numbers(column)
     if grid.rows is not None and grid.columns is not None:
         return table.matrix()
@@ -354,42 +331,11 @@ def _nodes(value: Any, folder: Path) -> Any:
     return value
 
 
-def _solve_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked as far as can be without the solver's library.
-
-    Raises:
-        GameError: an unknown backend or entry, or a value of another type.
-    """
-    for name, (kinds, expected) in SOLVE.items():
-        if name in table and type(table[name]) not in kinds:
-            raise GameError(f"[solve] {name} = {table[name]!r}; expected {expected}")
-    backend = table.get("backend", "auto")
-    try:
-        options = {} if backend == "auto" else registry.options_of(registry.find(backend))
-    except ImportError:
-        return dict(table)
-    except StackelError as error:
-        raise GameError(f"[solve] {error}") from error
-    for name in table:
-        if name not in SOLVE and name not in options:
-            hint = "; a backend's own options need its name, backend = ..." * (backend == "auto")
-            raise GameError(f"[solve] {unknown('entry', name, [*SOLVE, *options])}{hint}")
-    return dict(table)
-
-
 def _explained(kind: type) -> dict[str, str]:
     """Fields' explanations in the sections Attributes of a class's and its bases' docstrings."""
     out: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
-        names: list[str] = []
-        for line in section.splitlines():
-            head = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
-            if head:
-                names = head[1].split(", ")
-                out |= dict.fromkeys(names, head[2])
-            elif line.startswith(" " * 5):
-                out |= {n: f"{out[n]} {line.strip()}" for n in names}
-            else:
-                break
+        for names, text in EXPLANATION.findall(section.partition("\n\n")[0]):
+            out |= dict.fromkeys(names.split(", "), " ".join(text.split()))
     return out

@@ -28,12 +28,13 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from stackel import backend as registry
-from stackel.errors import GameError, StackelError, unknown
-from stackel.files.market import SOLVE, Parts, located, read_parts, read_value
+from stackel.errors import GameError, unknown
+from stackel.files.market import Parts, located, read_parts, read_value
+from stackel.files.options import merged, options_of_backend
+from stackel.files.values import Types, check_names, check_types
 from stackel.game.game import Game
 
-SWEEP: Mapping[str, tuple[tuple[type, ...], str]] = {
+SWEEP: Types = {
     "grid": ((dict,), "a table, [sweep.grid]"),
     "seeds": ((int, list), "a whole number, or a list of them"),
     "backend": ((str,), "a backend's name"),
@@ -142,30 +143,23 @@ def read_sweep(path: str | Path) -> SweepFile:
 
 def _read(parts: Parts) -> SweepFile:
     table = dict(parts.sweep or {})
-    for name, value in table.items():
-        if name not in SWEEP:
-            raise GameError(f"[sweep] {unknown('entry', name, SWEEP)}")
-        kinds, expected = SWEEP[name]
-        if type(value) not in kinds:
-            raise GameError(f"[sweep] {name} = {value!r}; expected {expected}")
+    check_names("[sweep] ", "entry", table, SWEEP)
+    check_types("[sweep] ", table, SWEEP)
     if "grid" not in table:
         raise GameError(
             "there is no [sweep.grid]; expected a list of values for each field to vary, e.g. "
             '"unit_cost.0" = [0.1, 0.2]'
         )
     groups = _groups(parts.kind) if parts.base is None else {}
-    values = {**groups, **parts.values}
-    make = MarketMaker(parts.kind, parts.base, values, parts.folder)
+    make = MarketMaker(parts.kind, parts.base, {**groups, **parts.values}, parts.folder)
     grid = dict(_flat(table.pop("grid")))
     for name, options in grid.items():
         if not isinstance(options, list):
             raise GameError(f"{AT} {name} = {options!r}; expected a list of values, one a cell")
         for one in options:
             make.changed({name: one})
-    out = table.pop("out", None)
-    return SweepFile(
-        make, grid, _options(parts, table), None if out is None else Path(out), parts.folder
-    )
+    out = Path(table.pop("out")) if "out" in table else None
+    return SweepFile(make, grid, _options(parts, table), out, parts.folder)
 
 
 def _groups(kind: type[Game]) -> dict[str, Any]:
@@ -206,8 +200,7 @@ def _with_entry(where: str, field: str, before: Any, place: Sequence[str], new: 
         raise GameError(f"{where}: {field} is no array; vary it as a whole") from None
     if isinstance(new, bool) or not isinstance(new, (int, float)):
         raise GameError(f"{where} = {new!r}; expected a number")
-    whole = array.squeeze() if len(place) == 1 and max(array.shape) == array.size else array
-    whole = np.atleast_1d(whole)
+    whole = array.ravel() if len(place) == 1 and max(array.shape) == array.size else array
     inside = all(k.isdecimal() for k in place) and len(place) == whole.ndim
     if not inside or any(int(k) >= n for k, n in zip(place, whole.shape, strict=True)):
         raise GameError(
@@ -224,16 +217,9 @@ def _options(parts: Parts, table: dict[str, Any]) -> dict[str, Any]:
     Raises:
         GameError: an unknown backend.
     """
-    options = dict(parts.solve_options)
-    if table.get("backend", options.get("backend")) != options.get("backend"):
-        options = {k: v for k, v in options.items() if k in SOLVE}
+    options = merged(parts.solve_options, table)
     seed = options.pop("seed", None)
     if seed is not None:
-        table = {"seeds": [seed], **table}
-    name = table.get("backend", "auto")
-    if name != "auto":
-        try:
-            registry.find(name)
-        except StackelError as error:
-            raise GameError(f"[sweep] {error}") from error
-    return options | table
+        options.setdefault("seeds", [seed])
+    options_of_backend("[sweep]", table)  # for its errors
+    return options

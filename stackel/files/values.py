@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from stackel.errors import GameError
+from stackel.errors import GameError, unknown
+
+Types = Mapping[str, tuple[tuple[type, ...], str]]
+"""Entries of a table: their types, and what errors say was expected."""
+
+
+def check_names(
+    where: str, kind: str, given: Iterable[str], known: Collection[str], hint: str = ""
+) -> None:
+    """Whether a table has only entries that there are.
+
+    Args:
+        where: begins the error.
+        kind: what errors call an entry.
+        given: the entries' names.
+        known: those that there may be.
+        hint: ends the error.
+
+    Raises:
+        GameError: it has another one.
+    """
+    for name in given:
+        if name not in known:
+            raise GameError(f"{where}{unknown(kind, name, list(known))}{hint}")
+
+
+def check_types(where: str, given: Mapping[str, Any], types: Types) -> None:
+    """Whether a table's entries, those that are there, have the types that they should.
+
+    Args:
+        where: begins the error.
+        given: the table.
+        types: by name; entries that are not in it may be anything.
+
+    Raises:
+        GameError: one has another type.
+    """
+    for name, (kinds, expected) in types.items():
+        if name in given and type(given[name]) not in kinds:
+            raise GameError(f"{where}{name} = {given[name]!r}; expected {expected}")
 
 
 def check_numbers(where: str, value: Any) -> None:
@@ -47,19 +87,17 @@ def fits(value: Any, options: tuple[Any, ...]) -> bool:
         value: as TOML gives it.
         options: types and ``Literal``; a whole number is a ``float`` too, a boolean no number.
     """
-    for option in options:
-        if get_origin(option) is Literal:
-            if value in get_args(option):
-                return True
-        elif option is float:
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return True
-        elif option in (int, str, bool):
-            if type(value) is option:
-                return True
-        elif option is not NoneType:
-            return True
-    return False
+    return any(_fits(value, option) for option in options)
+
+
+def _fits(value: Any, option: Any) -> bool:
+    if get_origin(option) is Literal:
+        return value in get_args(option)
+    if option is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if option in (int, str, bool):
+        return type(value) is option
+    return option is not NoneType
 
 
 def expected_of(options: tuple[Any, ...]) -> str:

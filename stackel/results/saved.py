@@ -26,9 +26,12 @@ import importlib
 import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
+from operator import attrgetter
 from os import fsync
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,9 @@ from stackel.game.grids import SparseOperator
 
 FORMAT = 1
 """Raised whenever an older stackel would misread the file."""
+
+CSR = ("data", "indices", "indptr")
+"""A sparse matrix's arrays, as scipy calls them."""
 
 FORMER = {
     "stackel.certificate:Certificate": "stackel.certificate.certificate:Certificate",
@@ -76,20 +82,37 @@ def save(eq: Any, path: str | Path) -> Path:
         GameError: the format has no word for a value, or loading could not find its class.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
-    text = json.dumps(document(eq), allow_nan=False) + "\n"
-    target = path.resolve()  # a link stays a link
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path) as part:
+        text = json.dumps(document(eq), allow_nan=False) + "\n"
         with part.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             fsync(file.fileno())
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file that appears whole or not at all.
+
+    Args:
+        path: where it goes.
+
+    Yields:
+        a path beside it to write to, moved there at the end unless something went wrong.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
+    target = path.resolve()  # a link stays a link
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return path
 
 
 def load(path: str | Path) -> Any:
@@ -177,9 +200,7 @@ def _find(name: str, market: type | None = None) -> type:
                 f"({', '.join(sorted(homes))}); define it there"
             )
     try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
+        found: Any = attrgetter(path)(importlib.import_module(module))
     except Exception as error:  # whatever the module's own lines raise
         session = " of the script or notebook that saved it" if module == "__main__" else ""
         raise GameError(
@@ -218,7 +239,7 @@ def _encode(value: Any, where: str, market: type) -> Any:
     if kind is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         return _encode_array(value)
     if kind is SparseOperator:
-        parts = {k: inner(getattr(value.matrix, k), k) for k in ("data", "indices", "indptr")}
+        parts = {k: inner(getattr(value.matrix, k), k) for k in CSR}
         return {"$sparse": parts, "shape": list(value.shape)}
     if isinstance(value, Enum):
         return {"$enum": _name(kind, where, market), "member": value.name}
@@ -233,23 +254,21 @@ def _encode(value: Any, where: str, market: type) -> Any:
 
 
 def _decode(value: Any, market: type) -> Any:
-    def inner(child: Any) -> Any:
-        return _decode(child, market)
-
+    inner = partial(_decode, market=market)
     match value:
         case list():
-            return [inner(v) for v in value]
+            return list(map(inner, value))
         case {"$float": text}:
             return float(text)
         case {"$tuple": items}:
-            return tuple(inner(v) for v in items)
+            return tuple(map(inner, items))
         case {"$dict": pairs}:
             return {inner(k): inner(v) for k, v in pairs}
         case {"$array": data, "dtype": dtype, "shape": shape}:
             numbers = list(map(float, data)) if dtype.startswith("float") else data
             return np.array(np.array(numbers, dtype).reshape(shape), order=value.get("order", "C"))
         case {"$sparse": parts, "shape": shape}:
-            arrays = tuple(inner(parts[k]) for k in ("data", "indices", "indptr"))
+            arrays = tuple(inner(parts[k]) for k in CSR)
             matrix = sp.csr_array(arrays, shape=tuple(shape))
             matrix.check_format(full_check=True)  # a wrong index would crash a product
             return SparseOperator(matrix)

@@ -86,11 +86,10 @@ def lost(cell: int, why: str) -> Outcome:
 
 def _alone(plan: Plan, cell: int) -> Outcome:
     began = time.perf_counter()
+    answer: Equilibrium | Exception
     try:
         game, seed = _market(plan, cell)
-        answer: Any = solve(game, plan.backend, seed=seed, **plan.solve)
-    except NotConverged as error:
-        answer = error
+        answer = solve(game, plan.backend, seed=seed, **plan.solve)
     except Exception as error:  # of make_game's too: anything
         answer = error
     return _finish(plan, cell, answer, time.perf_counter() - began)
@@ -114,10 +113,8 @@ def _together(plan: Plan, cells: Sequence[int]) -> list[Outcome]:
     answers |= dict(zip(games, found, strict=False))
     each = (time.perf_counter() - began) / len(cells)
     return [
-        _alone(plan, cell)
-        if _draws(plan, answers[cell])
-        else _finish(plan, cell, answers[cell], each)
-        for cell in cells
+        _alone(plan, k) if _draws(plan, answers[k]) else _finish(plan, k, answers[k], each)
+        for k in cells
     ]
 
 
@@ -136,14 +133,10 @@ def _enough(games: list[Game]) -> list[Game]:
 
 def _draws(plan: Plan, answer: Any) -> bool:
     """Whether an answer may be one of the cell's own seed: the batch has none."""
-    if plan.seeds is None or plan.backend != "auto" or _interrupted(answer):
+    eq = answer.result if isinstance(answer, NotConverged) else answer
+    if plan.seeds is None or plan.backend != "auto" or not isinstance(eq, Equilibrium):
         return False
-    by = getattr(getattr(answer, "result", answer), "backend", "auto")
-    return isinstance(answer, (Equilibrium, NotConverged)) and by not in BATCHED
-
-
-def _interrupted(answer: Any) -> bool:
-    return getattr(getattr(answer, "result", answer), "status", None) is Status.INTERRUPTED
+    return eq.status is not Status.INTERRUPTED and eq.backend not in BATCHED
 
 
 def _market(plan: Plan, cell: int) -> tuple[Game, int | None]:

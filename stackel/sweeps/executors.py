@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stackel.errors import OptionError, unknown
 from stackel.sweeps import cells
 from stackel.sweeps.cells import Outcome
 from stackel.sweeps.plan import Plan
+from stackel.sweeps.processes import Processes
+from stackel.sweeps.ray_cluster import RayTasks
 from stackel.sweeps.tasks import Pool, Queue, Task
 
-EXECUTORS = ("serial", "process", "ray")
+POOLS: Mapping[str, Callable[[Plan, int | None], Pool]] = {"process": Processes, "ray": RayTasks}
+EXECUTORS = ("serial", *POOLS)
 
 
 def check_executor(executor: object, workers: object) -> None:
@@ -27,8 +30,7 @@ def check_executor(executor: object, workers: object) -> None:
     """  # noqa: DOC501 - unknown() makes an OptionError
     if executor not in EXECUTORS:
         raise unknown("executor", executor, EXECUTORS)
-    whole = isinstance(workers, int) and not isinstance(workers, bool) and workers > 0
-    if workers is not None and not whole:
+    if workers is not None and (type(workers) is not int or workers < 1):
         raise OptionError(
             f"workers = {workers!r}; expected a whole number of at least 1, or None for all cores"
         )
@@ -57,15 +59,7 @@ def run(
     if executor == "serial":
         yield from _serial(plan, todo)
         return
-    pool: Pool
-    if executor == "process":
-        from stackel.sweeps.processes import Processes
-
-        pool = Processes(plan, workers)
-    else:
-        from stackel.sweeps.ray_cluster import RayTasks
-
-        pool = RayTasks(plan, workers)
+    pool = POOLS[executor](plan, workers)
     try:
         yield from _drive(pool, Queue(todo, pool.room, cells.in_batches(plan)))
     finally:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stackel.errors import GameError, OptionError
+from stackel.results.saved import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +37,7 @@ def save(data: xr.Dataset, path: str | Path) -> Path:
     """
     path = Path(path)
     check_ending(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         if path.suffix == ".nc":
             data.to_netcdf(part, engine="h5netcdf")
         elif path.suffix == ".parquet":
@@ -49,9 +46,6 @@ def save(data: xr.Dataset, path: str | Path) -> Path:
             frame.to_parquet(part, index=False)
         else:
             table(data).to_csv(part, index=False)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -98,43 +92,23 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
-    dims = _cell_dims(data)
-    shape = [data.sizes[d] for d in dims]
-    columns: dict[str, Any] = {}
-    for k, name in enumerate(dims):
-        values = data[name].to_numpy()
-        along = [-1 if j == k else 1 for j in range(len(dims))]
-        columns[name] = np.broadcast_to(values.reshape(along), shape).ravel()
-    for variable_name, variable in data.data_vars.items():
-        inner = variable.shape[len(dims) :]
-        flat = variable.to_numpy().reshape(math.prod(shape), *inner)
-        for place in np.ndindex(*inner):
+    dims = data["seconds"].dims  # the grid's parameters, and seed, which every variable has
+    parameters = np.meshgrid(*(data[d].to_numpy() for d in dims), indexing="ij")
+    columns = {str(d): values.ravel() for d, values in zip(dims, parameters, strict=True)}
+    for name, variable in data.items():
+        values = variable.to_numpy()
+        for place in np.ndindex(*values.shape[len(dims) :]):
             index = f"[{', '.join(map(str, place))}]" if place else ""
-            columns[f"{variable_name}{index}"] = flat[(slice(None), *place)]
+            columns[f"{name}{index}"] = values[(..., *place)].ravel()
     return pd.DataFrame(columns)
-
-
-def _cell_dims(data: xr.Dataset) -> tuple[str, ...]:
-    """The grid's parameters, and seed: the dimensions that every variable has."""
-    return tuple(str(d) for d in data["seconds"].dims)
 
 
 def _described(data: xr.Dataset) -> str:
     """What the table's columns do not say, as JSON: shapes, coordinates, attributes."""
-    return json.dumps(
-        {
-            "coords": {
-                str(name): [coord.to_numpy().tolist(), dict(coord.attrs)]
-                for name, coord in data.coords.items()
-            },
-            "variables": {
-                str(name): [list(v.dims), str(v.dtype), dict(v.attrs)]
-                for name, v in data.data_vars.items()
-            },
-            "attrs": dict(data.attrs),
-        },
-        default=lambda number: number.item(),
-    )
+    coords = {str(n): [c.to_numpy().tolist(), dict(c.attrs)] for n, c in data.coords.items()}
+    variables = {str(n): [list(v.dims), str(v.dtype), dict(v.attrs)] for n, v in data.items()}
+    said = {"coords": coords, "variables": variables, "attrs": dict(data.attrs)}
+    return json.dumps(said, default=lambda number: number.item())
 
 
 def _from_parquet(path: Path) -> xr.Dataset:
@@ -143,16 +117,13 @@ def _from_parquet(path: Path) -> xr.Dataset:
 
     frame = pd.read_parquet(path)
     said = json.loads(frame.attrs[KEY])
-    coords = {
-        name: xr.Variable((name,), np.array(values), attrs)
-        for name, (values, attrs) in said["coords"].items()
-    }
+    coords = {n: (n, np.array(values), attrs) for n, (values, attrs) in said["coords"].items()}
     variables = {}
     for name, (dims, dtype, attrs) in said["variables"].items():
-        shape = [len(coords[d]) for d in dims]
+        shape = [len(coords[d][1]) for d in dims]
         own = [c for c in frame.columns if c == name or c.startswith(f"{name}[")]
         values = frame[own].to_numpy().reshape(shape).astype(dtype)
-        variables[name] = xr.Variable(dims, values, attrs)
+        variables[name] = (dims, values, attrs)
     return xr.Dataset(variables, coords, said["attrs"])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,30 +21,33 @@ from stackel.game.game import Game
 from stackel.leaders.anticipation import check_anticipation
 from stackel.results.equilibrium import Equilibrium
 from stackel.sweeps.describe import describe, label, scalar
+from stackel.tasks.solve import Terms
 
 Measure = Callable[[Equilibrium], Mapping[str, Any]]
 
-VARIABLES = (
-    "leader_actions",
-    "follower_actions",
-    "leader_payoffs",
-    "follower_payoffs",
-    "welfare",
-    "certified",
-    "verdict",
-    "follower_gap",
-    "leader_gap",
-    "violation",
-    "status",
-    "error",
-    "seconds",
-)
+VARIABLES = {
+    "leader_actions": "what the leaders decide",
+    "follower_actions": "what the followers decide",
+    "leader_payoffs": "leader's payoff",
+    "follower_payoffs": "follower's payoff",
+    "welfare": "sum of all payoffs",
+    "certified": "whether the certificate's verdict is certified",
+    "verdict": "the certificate's verdict",
+    "follower_gap": "most that a follower gains alone, relative to the followers' payoffs",
+    "leader_gap": "most that a leader gains alone, relative to the leaders' payoffs",
+    "violation": "largest violation of a limit, relative",
+    "status": "why the method stopped",
+    "error": "what went wrong",
+    "seconds": "time of the cell",
+}
+"""What every Dataset holds of an answer, in this order."""
+
 PLAYERS = ("leader", "leader_decision", "follower", "follower_decision")
 TAKEN = (*VARIABLES, *PLAYERS)
 """Names in every Dataset, which neither a parameter nor a measure can have."""
 
-OF_SOLVE = ("start", "starts", "restarts")
-"""Further arguments of :func:`stackel.solve` that a sweep hands on."""
+OF_SOLVE = ("anticipation", "certificate", "restarts", "start", "starts", "time_limit", "tolerance")
+"""Arguments of :func:`stackel.solve` that a sweep hands on; the rest are the backend's."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,14 @@ class Plan:
     measure: Measure | None = None
 
     @cached_property
+    def dimensions(self) -> dict[str, Sequence[Any]]:
+        """The grid's parameters, then the seeds if there are any: values by name."""
+        return {**self.grid, **({} if self.seeds is None else {"seed": self.seeds})}
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the dimensions: the grid's parameters, then the seeds if there are any."""
-        lengths = [len(values) for values in self.grid.values()]
-        return (*lengths, *(() if self.seeds is None else (len(self.seeds),)))
+        """Lengths of the dimensions."""
+        return tuple(map(len, self.dimensions.values()))
 
     @property
     def size(self) -> int:
@@ -87,12 +96,10 @@ class Plan:
         Args:
             cell: its number, counted from 0.
         """
-        place = [int(k) for k in np.unravel_index(cell, self.shape)]
-        values = {n: v[k] for k, (n, v) in zip(place, self.grid.items(), strict=False)}
-        if self.seeds is None:
-            return values, None
-        seed = self.seeds[place[-1]]
-        return (values | {"seed": seed} if self.seeds_markets else values), seed
+        place = np.unravel_index(cell, self.shape)
+        at = {n: v[int(k)] for (n, v), k in zip(self.dimensions.items(), place, strict=True)}
+        seed = None if self.seeds is None else at["seed"]
+        return at if self.seeds_markets else {name: at[name] for name in self.grid}, seed
 
     def fingerprint(self) -> dict[str, Any]:
         """What two sweeps have in common if their cells can stand in one directory."""
@@ -107,6 +114,25 @@ class Plan:
         }
 
 
+def optional(package: str, extra: str, user: str) -> Any:
+    """A package that not everybody has, imported.
+
+    Args:
+        package: its name.
+        extra: the extra of stackel that installs it.
+        user: what needs it, in words.
+
+    Raises:
+        OptionError: it does not import.
+    """
+    try:
+        return import_module(package)
+    except ImportError:
+        raise OptionError(
+            f'{user} needs the package {package}: pip install "stackel[{extra}]"'
+        ) from None
+
+
 def make_plan(
     make_game: Any,
     grid: Any,
@@ -114,15 +140,13 @@ def make_plan(
     backend: Any,
     seeds: Any,
     measure: Any,
-    common: Mapping[str, Any],
-    options: Mapping[str, Any],
+    solve: Mapping[str, Any],
 ) -> Plan:
     """Check everything that can be checked without making a market.
 
     Args:
         make_game, grid, backend, seeds, measure: as a user gives them to :func:`stackel.sweep`.
-        common: solve's arguments that a sweep names itself.
-        options: the rest of them, and the backend's.
+        solve: solve's arguments, and the backend's options.
 
     Raises:
         OptionError: names what is wrong, and the way out.
@@ -137,8 +161,8 @@ def make_plan(
     values = _grid(grid)
     numbers = _seeds(seeds)
     _check_signature(make_game, values, numbers is not None)
-    _check_solve(backend, common, options)
-    return Plan(make_game, values, numbers, backend, {**common, **options}, measure)
+    _check_solve(backend, solve)
+    return Plan(make_game, values, numbers, backend, solve, measure)
 
 
 def _grid(grid: Any) -> dict[str, list[Any]]:
@@ -163,14 +187,12 @@ def _grid(grid: Any) -> dict[str, list[Any]]:
         out[name] = [scalar(v) for v in values]
         if not out[name]:
             raise OptionError(f"grid[{name!r}] is empty; expected at least one value")
-        seen = set()
-        for value in out[name]:
-            if isinstance(value, (bool, int, float, str)):
-                if (type(value) is bool, value) in seen:
-                    raise OptionError(
-                        f"grid[{name!r}] has {value!r} more than once; expected distinct values"
-                    )
-                seen.add((type(value) is bool, value))
+        plain = [(type(v) is bool, v) for v in out[name] if isinstance(v, (int, float, str))]
+        for (_, value), count in Counter(plain).items():
+            if count > 1:
+                raise OptionError(
+                    f"grid[{name!r}] has {value!r} more than once; expected distinct values"
+                )
     return out
 
 
@@ -207,18 +229,15 @@ def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], see
     who = label(make_game)
     if seeded and "seed" in grid:
         raise OptionError("both grid and seeds give 'seed'; leave it out of one of them")
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = [name for name, p in taken.items() if p.kind in kinds]
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
+    named = [n for n, p in taken.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    anything = any(p.kind is p.VAR_KEYWORD for p in taken.values())
     for name in grid:
         if name not in named and not anything:
             raise unknown(f"grid parameter: make_game ({who}) takes no", name, named)
-    for name, parameter in taken.items():
-        needed = parameter.default is parameter.empty and parameter.kind in (
-            *kinds,
-            inspect.Parameter.POSITIONAL_ONLY,
-        )
-        if not needed or (name in grid and name in named) or (seeded and name == "seed"):
+    given = [*(n for n in grid if n in named), *(["seed"] if seeded else [])]
+    for name, p in taken.items():
+        needed = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if not needed or name in given:
             continue
         way_out = "give seeds=..." if name == "seed" else f"add it to grid: {name!r}: [...]"
         raise OptionError(
@@ -227,30 +246,21 @@ def _check_signature(make_game: Callable[..., Any], grid: Mapping[str, Any], see
         )
 
 
-def _check_solve(backend: Any, common: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _check_solve(backend: Any, solve: Mapping[str, Any]) -> None:
     """What :func:`stackel.solve` would say of these at every cell is said once, now.
 
     Raises:
         OptionError: an unknown backend or option, or a value that makes no sense.
     """
-    own = {k: v for k, v in options.items() if k not in OF_SOLVE}
-    if isinstance(backend, str) and backend == "auto":
-        if own:
-            raise OptionError(
-                f"options {', '.join(own)} belong to one backend, but backend is 'auto'; name the "
-                "backend"
-            )
-    else:
+    own = {k: v for k, v in solve.items() if k not in OF_SOLVE}
+    if not registry.left_open(backend, own):
         registry.make(backend, own)
-    check_anticipation(common["anticipation"])
-    limit, tolerance = common["time_limit"], common["tolerance"]
+    check_anticipation(solve["anticipation"])
+    limit, certificate, starts = solve["time_limit"], solve["certificate"], solve.get("starts", 1)
     if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
         raise OptionError(f"time_limit = {limit!r}; expected a positive number of seconds a cell")
-    if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
-        raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
-    if not isinstance(common["certificate"], bool):
-        raise OptionError(f"certificate = {common['certificate']!r}; expected True or False")
-    starts, restarts = options.get("starts", 1), options.get("restarts", 0)
-    for name, value, least in (("starts", starts, 1), ("restarts", restarts, 0)):
-        if not isinstance(value, int) or value < least:
-            raise OptionError(f"{name} = {value!r}; expected a whole number of at least {least}")
+    if not isinstance(certificate, bool):
+        raise OptionError(f"certificate = {certificate!r}; expected True or False")
+    if not isinstance(starts, int) or starts < 1:
+        raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
+    Terms(solve["tolerance"], solve.get("restarts", 0), certificate, limit)

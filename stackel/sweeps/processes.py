@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any
 
-from stackel.errors import OptionError
-from stackel.sweeps.plan import Plan
+from stackel.sweeps.plan import Plan, optional
 from stackel.sweeps.tasks import Finished, Task
 from stackel.sweeps.worker import THREADS, leave_with, packed, solve_cells
 
@@ -33,15 +31,9 @@ class Processes:
     one_dies_alone = False
 
     def __init__(self, plan: Plan, workers: int | None) -> None:
-        try:
-            import loky
-        except ImportError:
-            raise OptionError(
-                "executor = 'process' needs the package loky: pip install \"stackel[sweep]\""
-            ) from None
-        self._loky = loky
+        self._loky = optional("loky", "sweep", "executor = 'process'")
         self._plan = packed(plan)
-        self._workers = workers or loky.cpu_count()
+        self._workers = workers or self._loky.cpu_count()
         self.room = self._workers + 1  # one to take up while the answers of the last are read
         self._flying: dict[Future[Any], Task] = {}
         self._start()
@@ -58,25 +50,23 @@ class Processes:
     def submit(self, task: Task) -> None:
         try:
             future = self._executor.submit(_solve, list(task.cells))
-        except BrokenProcessPool as error:  # died since; the same as dying a moment later
+        except BrokenExecutor as error:  # died since; the same as dying a moment later
             future = Future()
             future.set_exception(error)
         self._flying[future] = task
 
     def finished(self) -> list[Finished]:
         done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
-        if any(isinstance(f.exception(), BrokenProcessPool) for f in done):
+        if any(isinstance(f.exception(), BrokenExecutor) for f in done):
             done, _ = wait(self._flying)  # all of them know within a moment
             self._executor.shutdown(kill_workers=True)
             self._start()
-        out = []
-        for future in done:
-            task = self._flying.pop(future)
-            if isinstance(future.exception(), BrokenProcessPool):
-                out.append(Finished(task, None))
-            else:
-                out.append(Finished(task, *future.result()))
-        return out
+        return [
+            Finished(self._flying.pop(f), None)
+            if isinstance(f.exception(), BrokenExecutor)
+            else Finished(self._flying.pop(f), *f.result())
+            for f in done
+        ]
 
     def close(self) -> None:
         self._executor.shutdown(kill_workers=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from stackel.errors import OptionError
-from stackel.sweeps.plan import Plan
+from stackel.sweeps.plan import Plan, optional
 from stackel.sweeps.tasks import Finished, Task
 from stackel.sweeps.worker import packed, solve_cells
 
@@ -28,13 +27,7 @@ class RayTasks:
     one_dies_alone = True
 
     def __init__(self, plan: Plan, workers: int | None) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise OptionError(
-                "executor = 'ray' needs the package ray: pip install \"stackel[ray]\""
-            ) from None
-        self._ray = ray
+        self._ray = ray = optional("ray", "ray", "executor = 'ray'")
         blob = packed(plan)
         self._ours = not ray.is_initialized()
         if self._ours:

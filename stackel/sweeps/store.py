@@ -20,6 +20,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,16 +142,13 @@ class Store:
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:
     """None if it is damaged: it is then written anew, and the log's checksums decide."""
-    try:
+    with suppress(ValueError, LookupError, TypeError):
         found = json.loads(path.read_text(encoding="utf-8"))
         stated = found["sweep"]
-        whole = isinstance(stated, dict) and found["key"] == _key(stated).hex()
-    except (ValueError, LookupError, TypeError):
-        whole = False
-    if not whole:
-        logger.warning("%s is damaged and is written anew", path)
-        return None
-    return stated
+        if isinstance(stated, dict) and found["key"] == _key(stated).hex():
+            return stated
+    logger.warning("%s is damaged and is written anew", path)
+    return None
 
 
 def _key(stated: Mapping[str, Any]) -> bytes:
@@ -161,21 +159,18 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = ""
     """What has changed, one line each."""
     out: list[str] = []
     for name in [*before, *(n for n in now if n not in before)]:
-        old, new = (json.dumps(side.get(name)) for side in (before, now))
-        if old == new:
+        values = [side.get(name) for side in (before, now)]
+        texts = list(map(json.dumps, values))
+        if texts[0] == texts[1]:
             continue
-        where = f"{at}{name}"
         if name == "grid":
-            out += _differences(before.get(name) or {}, now.get(name) or {}, "grid.")
-        elif name in ("make_game", "measure") and old != "null" and new != "null":
-            out.append(f"{where}: {_code_change(before[name], now[name])}")
+            out += _differences(values[0] or {}, values[1] or {}, "grid.")
+        elif name in ("make_game", "measure") and None not in values:
+            out.append(f"{at}{name}: {_code_change(*values)}")
         else:
-            absent = [json.dumps(name in side) for side in (before, now)]
-            said = [
-                "absent" if there == "false" else _short(text)
-                for there, text in zip(absent, (old, new), strict=True)
-            ]
-            out.append(f"{where} was {said[0]}, is {said[1]}")
+            old = _short(texts[0]) if name in before else "absent"
+            new = _short(texts[1]) if name in now else "absent"
+            out.append(f"{at}{name} was {old}, is {new}")
     if not out and at == "" and json.dumps(before) != json.dumps(now):
         out.append("the order of the grid's parameters")
     return out

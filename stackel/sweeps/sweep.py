@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from stackel.backend import Backend
 from stackel.certificate.certificate import TOLERANCE
-from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation
 from stackel.sweeps.dataset import assemble
 from stackel.sweeps.executors import check_executor, run
-from stackel.sweeps.plan import Measure, make_plan
+from stackel.sweeps.plan import Measure, make_plan, optional
 from stackel.sweeps.store import Store
 from stackel.tasks.progress import counted
 
@@ -106,15 +105,9 @@ def sweep(
     }
     check_executor(executor, workers)
     plan = make_plan(
-        make_game,
-        grid,
-        backend=backend,
-        seeds=seeds,
-        measure=measure,
-        common=common,
-        options=options,
+        make_game, grid, backend=backend, seeds=seeds, measure=measure, solve=common | options
     )
-    _check_xarray()
+    optional("xarray", "sweep", "a sweep")
     store = None if resume is None else Store(resume, plan.fingerprint())
     with nullcontext() if store is None else closing(store):
         done = {} if store is None else store.read()
@@ -137,12 +130,3 @@ def sweep(
 
 def _unseen(done: int, failed: int) -> None:
     """The progress bar where none is wanted."""
-
-
-def _check_xarray() -> None:
-    try:
-        import xarray  # noqa: F401
-    except ImportError:
-        raise OptionError(
-            'a sweep needs the package xarray: pip install "stackel[sweep]"'
-        ) from None

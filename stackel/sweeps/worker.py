@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stackel.errors import OptionError
 from stackel.sweeps import cells
@@ -35,11 +36,9 @@ def packed(plan: Plan) -> bytes:
     try:
         return pickle.dumps((path, cloudpickle.dumps(plan)))
     except Exception as error:  # whatever an object's own __reduce__ raises
-        for name, part in (
-            ("make_game", plan.make_game),
-            ("measure", plan.measure),
-            *((f"grid[{name!r}]", values) for name, values in plan.grid.items()),
-        ):
+        parts: dict[str, Any] = {"make_game": plan.make_game, "measure": plan.measure}
+        parts |= {f"grid[{name!r}]": values for name, values in plan.grid.items()}
+        for name, part in parts.items():
             try:
                 cloudpickle.dumps(part)
             except Exception as problem:
