@@ -61,7 +61,10 @@ def test_wrapper_says_what_numpy_says() -> None:
     exponent = np.array([[2.0, -1.0]])
 
     def formulas(y: Any, peers: Any) -> list[Any]:
+        total = +y
+        total += row
         return [
+            total,
             row * y + column - full / y,
             (y - row) * 2.0 - column * y / 3 + 1 / y,
             row - y,

@@ -20,7 +20,7 @@ import numpy as np
 from stackel.calculus.calculus import trace
 from stackel.followers.systems import shared_gradients
 from stackel.game.game import Game
-from stackel.solvers.cvxpy_.array import Elementwise, limits_of
+from stackel.solvers.cvxpy_.array import Elementwise, expression_of
 from stackel.solvers.cvxpy_.stack import (
     ROWS,
     Batch,
@@ -334,7 +334,8 @@ class FormulaReplies:
         y = cp.Variable(self.game.follower_shape, name=self.game.follower_action.name)
         own = Elementwise(y)
         payoff = self.game.follower_payoff(own, rivals, x).expression
-        limits, shared = ([e <= 0 for e in es] for es in limits_of(self.game, own, rivals, x))
+        groups = self.game.follower_limits(own, rivals, x), self.game.shared_limits(own, x)
+        limits, shared = ([expression_of(e) <= 0 for e in g.values()] for g in groups)
         bounds = []
         for values, sign in zip(self.game.follower_bounds, (1.0, -1.0), strict=True):
             where = np.flatnonzero(np.isfinite(values).ravel())
