@@ -3,7 +3,7 @@
 At given leader actions the followers' equilibrium is a fixed point y = T(y) of their best replies
 T(r) to rivals' actions r. Each reply is a convex problem, built from the game's own formulas: from
 their recovered terms as one DPP problem for all followers and all trial prices at once
-(:mod:`stackel.solvers.cvxpy_.stack`), or, where the formulas follow CVXPY's rules but are no
+(:mod:`stackel.solvers.cvxpy_.compiled`), or, where the formulas follow CVXPY's rules but are no
 sum of terms, from the formulas as they stand. Shared limits bind the replies of all together:
 a fixed point of that joint map is the variational equilibrium, and the multiplier of the joint
 limit is everybody's (von Heusinger and Kanzow, "Optimization reformulations of the generalized
@@ -34,9 +34,9 @@ from stackel.leaders.equilibrium import find
 from stackel.leaders.oracle import Followers
 from stackel.run import Point, Run, Status
 from stackel.solvers.cvxpy_.array import why_not_concave
+from stackel.solvers.cvxpy_.compiled import choose
 from stackel.solvers.cvxpy_.mixing import Mixer
 from stackel.solvers.cvxpy_.replies import CONE_ERROR, FormulaReplies, Replies
-from stackel.solvers.cvxpy_.stack import choose
 from stackel.solvers.cvxpy_.terms import Recovered
 from stackel.types import Array
 

@@ -21,11 +21,12 @@ from stackel.calculus.calculus import trace
 from stackel.followers.systems import shared_gradients
 from stackel.game.game import Game
 from stackel.solvers.cvxpy_.array import Elementwise, expression_of
-from stackel.solvers.cvxpy_.stack import (
+from stackel.solvers.cvxpy_.compiled import (
     ROWS,
+    SIZES,
     Batch,
+    Compiled,
     SolverFailure,
-    Stack,
     choose,
     run_solver,
     shape_of,
@@ -120,7 +121,7 @@ class Replies:
         self.game, self.recovered = game, recovered
         self.solver, self.options = solver, options
         self.tally = Tally()
-        self._stacks: dict[Any, Stack] = {}
+        self._compiled: dict[Any, Compiled] = {}
         self._solvers = {kind: choose(kind, solver) for kind in (True, False)}
 
     def __call__(
@@ -212,24 +213,21 @@ class Replies:
         return good
 
     def _solve(self, batch: Batch, quadratic: bool) -> tuple[Array, Array, Array, Array]:
-        """All elements, in stacks; where a stack fails its halves are tried."""
+        """All elements, some at once; where these fail their halves are tried."""
         B, I, n = batch.low.shape
         v, lam = np.zeros((B, I, n)), np.zeros((B, I, len(batch.limits)))
         mu, good = np.zeros(batch.g.shape), np.zeros(B, dtype=bool)
-        most = 1
-        while most * 4 * I <= ROWS:
-            most *= 4
+        most = max(size for size in SIZES if size == 1 or size * I <= ROWS)
         todo = [np.arange(s, min(s + most, B)) for s in range(0, B, most)]
         while todo:
             part = todo.pop()
-            size = 1
-            while size < len(part):
-                size *= 4
+            size = min(size for size in SIZES if size >= len(part))
             filled = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
             one = batch.at(filled)
             try:
-                stack = self.stack(one)
-                found = stack.solve(one, self._solvers[quadratic], self.options, exact=quadratic)
+                found = self.compiled(one).solve(
+                    one, self._solvers[quadratic], self.options, exact=quadratic
+                )
             except SolverFailure as failure:
                 apart = self._separated(one, part, quadratic)
                 if apart is not None:
@@ -248,12 +246,12 @@ class Replies:
         return v, lam, mu, good
 
     def _separated(self, one: Batch, part: Array, quadratic: bool) -> list[Array] | None:
-        """The elements of a failed stack whose limits can be met; None: that is not the trouble."""
+        """Of a failed problem, the elements whose limits can be met; None: that is no trouble."""
         if len(part) == 1 or not (one.limits or one.g.size):
             return None
         try:
-            stack = self.stack(one, elastic=True)
-            lost = stack.out_of_reach(one, self._solvers[quadratic][-1:], self.options)[: len(part)]
+            elastic, solvers = self.compiled(one, elastic=True), self._solvers[quadratic][-1:]
+            lost = elastic.out_of_reach(one, solvers, self.options)[: len(part)]
         except SolverFailure:
             return None
         if not lost.any():
@@ -282,22 +280,22 @@ class Replies:
             rivals: everybody's actions (I, n).
         """
         batch = self.batch(x[None], rivals[None])
-        stack = self.stack(batch)
-        stack.put(batch)
-        return stack.problem
+        compiled = self.compiled(batch)
+        compiled.put(batch)
+        return compiled.problem
 
-    def stack(self, batch: Batch, elastic: bool = False) -> Stack:
+    def compiled(self, batch: Batch, elastic: bool = False) -> Compiled:
         """The compiled problem for numbers of this form.
 
         Args:
             batch: shows the form.
-            elastic: as for :class:`Stack`.
+            elastic: as for :class:`Compiled`.
         """
         functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
         key = (len(batch), functions, elastic)
-        if key not in self._stacks:
-            self._stacks[key] = Stack(batch, elastic)
-        return self._stacks[key]
+        if key not in self._compiled:
+            self._compiled[key] = Compiled(batch, elastic)
+        return self._compiled[key]
 
 
 def _snapped(y: Array, low: Array, high: Array) -> Array:

@@ -49,6 +49,11 @@ class AtomKind:
         return self.op == "exp"
 
     @property
+    def sign(self) -> float:
+        """What its convex multiples are multiplied by: 1, or -1 of a concave function."""
+        return 1.0 if self.convex else -1.0
+
+    @property
     def positive(self) -> bool:
         """Whether its argument must stay positive."""
         if self.op != "pow":
@@ -117,9 +122,8 @@ class Terms:
             size = 1e-300 + np.abs(Q).max((-1, -2, -3))
             good &= np.linalg.eigvalsh(Q).min((-1, -2)) >= -NEGLIGIBLE * size
         for kind, a in self.atoms:
-            signed = a.coef if kind.convex else -a.coef
             size = np.abs(a.coef).max((-1, -2))
-            good &= (signed >= -NEGLIGIBLE * size[:, None, None]).all((-1, -2))
+            good &= (kind.sign * a.coef >= -NEGLIGIBLE * size[:, None, None]).all((-1, -2))
             good &= np.isfinite(a.A).all((-1, -2, -3)) & np.isfinite(a.b).all((-1, -2))
         return good
 

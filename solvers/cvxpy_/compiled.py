@@ -1,12 +1,12 @@
 """Many followers' problems as one CVXPY problem, compiled once and solved again and again.
 
 With the rivals held, the followers' problems at a price are separate, and so are those at another
-price: they are stacked as the rows of one problem. Its numbers are CVXPY parameters, placed so
-that the problem is DPP (Agrawal et al., "Differentiable convex optimization layers", NeurIPS 2019,
+price: they are the rows of one problem. Its numbers are CVXPY parameters, placed so that the
+problem is DPP (Agrawal et al., "Differentiable convex optimization layers", NeurIPS 2019,
 section 4): a re-solve skips CVXPY's compilation. For that, a quadratic form enters by its factor,
 |M v|^2 with Q = M' M, and an atom's argument is a variable of its own tied by an equation.
 
-Row (e, i) of a stack of E elements and I followers minimises f(v) over low <= v <= high subject to
+Row (e, i), of E elements and I followers, minimises f(v) over low <= v <= high subject to
 c(v) <= 0, all as :mod:`stackel.solvers.cvxpy_.terms` has them; limits shared by the followers
 of an element, G v + g <= 0, are imposed on their rows together.
 """
@@ -14,7 +14,7 @@ of an element, G v + g <= 0, are imposed on their rows together.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from stackel.solvers.cvxpy_.array import power
-from stackel.solvers.cvxpy_.terms import Atom, AtomKind, Terms
+from stackel.solvers.cvxpy_.terms import AtomKind, Terms
 from stackel.types import Array
 
+SIZES = (1, 4, 16, 64, 256, 1024)
+"""Numbers of elements that problems are compiled for: few, so that few are compiled."""
+
 ROWS = 1024
-"""Most rows of one stack."""
+"""Most rows of a problem of more than one element."""
 
 TIGHT: Mapping[str, dict[str, Any]] = {
     "OSQP": {"eps_abs": 1e-10, "eps_rel": 1e-10, "max_iter": 4000, "adaptive_rho_interval": 50},
@@ -46,7 +49,7 @@ UNMET = 1e-6
 
 
 class SolverFailure(Exception):
-    """A stack that was not solved, and why in the solver's word.
+    """A problem that was not solved, and why in the solver's word.
 
     Attributes:
         broken: whether the solver is to blame, rather than a problem that has no solution.
@@ -148,11 +151,8 @@ def _factor(quad: Array) -> Array:
     return np.sqrt(np.maximum(values, 0.0))[..., :, None] * np.swapaxes(vectors, -1, -2)
 
 
-def _pattern(quad: Array | None) -> str:
-    if quad is None:
-        return "none"
-    off = quad * (1.0 - np.eye(quad.shape[-1]))
-    return "diagonal" if not np.abs(off).max(initial=0.0) > 0 else "full"
+def _diagonal(quad: Array) -> bool:
+    return not (quad * (1.0 - np.eye(quad.shape[-1]))).any()
 
 
 def shape_of(terms: Terms) -> tuple[Any, ...]:
@@ -161,10 +161,10 @@ def shape_of(terms: Terms) -> tuple[Any, ...]:
         (k.op, None if k.exponent is None else k.exponent.tobytes(), k.width)
         for k, _ in terms.atoms
     )
-    return _pattern(terms.quad), kinds
+    return None if terms.quad is None else _diagonal(terms.quad), kinds
 
 
-class Stack:
+class Compiled:
     """One compiled problem of E elements; see the module.
 
     Args:
@@ -176,113 +176,95 @@ class Stack:
     def __init__(self, batch: Batch, elastic: bool = False) -> None:
         import cvxpy as cp
 
-        self.cp = cp
-        E, I, n = batch.low.shape
-        self.E, self.I, self.n, self.K = E, I, n, E * I
-        self.v = cp.Variable((self.K, n))
-        self._set: list[Callable[[Any], None]] = []
-        self._ties: list[Any] = []
-        self.elastic = elastic
+        self.cp, self.elastic = cp, elastic
+        E, self.I, n = batch.low.shape
+        self.v = cp.Variable((E * self.I, n))
         self.slack: Any = cp.Variable(E, nonneg=True) if elastic else np.zeros(E)
-        wide = sp.kron(sp.eye(E), np.ones((I, 1)), format="csr") @ self.slack
-        objective = (
-            self.slack
-            if elastic
-            else self._function(batch.objective, lambda b: (b.objective, self._scale(b)))
-        )
-        self.limits = [self._function(t, _limit(r)) <= wide for r, t in enumerate(batch.limits)]
-        self.shared = [self._shared(r) <= self.slack for r in range(batch.G.shape[1])]
-        bounds = [*self._bound(batch.low, 1.0), *self._bound(batch.high, -1.0)]
-        constraints = [*self._ties, *bounds, *self.limits, *self.shared]
+        self._parameters: list[Any] = []
+        self._ties: list[Any] = []
+        bounds = (batch.low, batch.high)  # finite at the same places at every element
+        self._finite = [np.flatnonzero(np.isfinite(b).ravel()) for b in bounds]
+        numbers = self._numbers(batch)
+        objective = self.slack if elastic else self._function(batch.objective, numbers)
+        of_element = sp.kron(sp.eye(E), np.ones((1, self.I)), format="csr")
+        wide = of_element.T @ self.slack
+        self.limits = [self._function(t, numbers) <= wide for t in batch.limits]
+        self.shared = [
+            of_element @ self._linear(numbers) + self._parameter(numbers) <= self.slack
+            for _ in range(batch.g.shape[1])
+        ]
+        within = [
+            sign * cp.vec(self.v, order="C")[where] >= sign * self._parameter(numbers)
+            for where, sign in zip(self._finite, (1.0, -1.0), strict=True)
+            if len(where)
+        ]
+        constraints = [*self._ties, *within, *self.limits, *self.shared]
         self.problem = cp.Problem(cp.Minimize(cp.sum(objective)), constraints)
 
-    def _parameter(self, shape: Any, take: Callable[[Batch], Array], nonneg: bool = False) -> Any:
-        p = self.cp.Parameter(shape, nonneg=nonneg)
+    def _numbers(self, b: Batch) -> Iterator[Array]:
+        """What the parameters hold.
 
-        def put(b: Batch) -> None:
-            value = np.asarray(take(b)).reshape(p.shape)
-            p.value = np.maximum(value, 0.0) if nonneg else value
+        Yields:
+            the value of each, in the order in which they are made.
+        """
+        functions = [(t, _size(t)) for t in b.limits]
+        if not self.elastic:
+            functions = [(b.objective, _scale(b)), *functions]
+        for terms, scale in functions:
+            for number in _function_numbers(terms, scale):
+                yield number.reshape(-1, *number.shape[2:])
+        for r, size in enumerate(_shared_size(b).T):
+            yield (b.G[:, r] / size[:, None, None]).reshape(self.v.shape)
+            yield b.g[:, r] / size
+        for values, where in zip((b.low, b.high), self._finite, strict=True):
+            if len(where):
+                yield values.ravel()[where]
 
-        self._set.append(put)
-        return p
+    def _parameter(self, numbers: Iterator[Array], nonneg: bool = False) -> Any:
+        """A parameter for the next of the numbers."""
+        parameter = self.cp.Parameter(next(numbers).shape, nonneg=nonneg)
+        self._parameters.append(parameter)
+        return parameter
 
-    def _scale(self, b: Batch) -> Array:
-        """What objectives are divided by (E, I): one number for all who share a multiplier."""
-        size = _size(b.objective)
-        return np.broadcast_to(size.max(1, keepdims=True), size.shape) if b.g.size else size
+    def _linear(self, numbers: Iterator[Array]) -> Any:
+        """A linear function of the actions, one value a row (K,)."""
+        return self.cp.sum(self.cp.multiply(self._parameter(numbers), self.v), axis=1)
 
-    def _function(self, shown: Terms, pick: Callable[[Batch], tuple[Terms, Array]]) -> Any:
+    def _affine(self, numbers: Iterator[Array]) -> Any:
+        return self._linear(numbers) + self._parameter(numbers)
+
+    def _function(self, shown: Terms, numbers: Iterator[Array]) -> Any:
         """The function over its scale, one value a row (K,)."""
-        cp, K, n = self.cp, self.K, self.n
-
-        def rows(take: Callable[[Terms], Array], power_of_scale: float = 1.0) -> Any:
-            def scaled(b: Batch) -> Array:
-                terms, scale = pick(b)
-                value = take(terms)
-                return value / (scale**power_of_scale).reshape(
-                    scale.shape + (1,) * (value.ndim - 2)
-                )
-
-            return scaled
-
-        lin = self._parameter((K, n), rows(lambda t: t.lin))
-        const = self._parameter((K,), rows(lambda t: t.const))
-        value = cp.sum(cp.multiply(lin, self.v), axis=1) + const
-        pattern = _pattern(shown.quad)
-        if pattern == "diagonal":
-            root = self._parameter(
-                (K, n), rows(lambda t: np.sqrt(np.maximum(_diagonal(t), 0.0)), 0.5), nonneg=True
-            )
-            value = value + 0.5 * cp.sum(cp.square(cp.multiply(root, self.v)), axis=1)
-        elif pattern == "full":
-            for a in range(n):
-                root = self._parameter((K, n), rows(_factor_row(a), 0.5))
-                turned = cp.sum(cp.multiply(root, self.v), axis=1)
-                value = value + 0.5 * cp.square(turned)
-        for position, (kind, _) in enumerate(shown.atoms):
-            value = value + self._atom(kind, _atom_at(position), rows)
+        cp = self.cp
+        value = self._affine(numbers)
+        if shown.quad is not None and _diagonal(shown.quad):
+            roots = self._parameter(numbers, nonneg=True)
+            value = value + 0.5 * cp.sum(cp.square(cp.multiply(roots, self.v)), axis=1)
+        elif shown.quad is not None:
+            for _ in range(shown.quad.shape[-1]):
+                value = value + 0.5 * cp.square(self._linear(numbers))
+        for kind, _ in shown.atoms:
+            value = value + self._atom(kind, numbers)
         return value
 
-    def _atom(self, kind: AtomKind, pick: Callable[[Terms], Atom], rows: Any) -> Any:
-        cp, K, n = self.cp, self.K, self.n
+    def _atom(self, kind: AtomKind, numbers: Iterator[Array]) -> Any:
+        cp, K = self.cp, self.v.shape[0]
         z = cp.Variable((K, kind.width))
-        for c in range(kind.width):
-            A = self._parameter((K, n), rows(_argument(pick, c), 0.0))
-            offset = self._parameter((K,), rows(_offset(pick, c), 0.0))
-            self._ties.append(z[:, c] == cp.sum(cp.multiply(A, self.v), axis=1) + offset)
-        sign = 1.0 if kind.convex else -1.0
-        coef = self._parameter((K, kind.width), rows(lambda t: sign * pick(t).coef), nonneg=True)
+        self._ties += [z[:, c] == self._affine(numbers) for c in range(kind.width)]
+        coef = self._parameter(numbers, nonneg=True)
         if kind.op == "pow":
             assert kind.exponent is not None
             wide = np.broadcast_to(kind.exponent, (self.I, kind.width))
-            value = power(z, np.tile(wide, (self.E, 1)))
+            value = power(z, np.tile(wide, (K // self.I, 1)))
         else:
             value = getattr(cp, kind.op)(z)
-        return cp.sum(cp.multiply(coef, sign * value), axis=1)
-
-    def _shared(self, r: int) -> Any:
-        cp = self.cp
-        G = self._parameter(
-            (self.K, self.n), lambda b: b.G[:, r] / _shared_size(b)[:, r, None, None]
-        )
-        g = self._parameter((self.E,), lambda b: b.g[:, r] / _shared_size(b)[:, r])
-        together = sp.kron(sp.eye(self.E), np.ones((1, self.I)), format="csr")
-        return together @ cp.sum(cp.multiply(G, self.v), axis=1) + g
-
-    def _bound(self, values: Array, sign: float) -> list[Any]:
-        """A finite bound of the same follower is finite at every element."""
-        where = np.flatnonzero(np.isfinite(values).ravel())
-        if not len(where):
-            return []
-        p = self._parameter((len(where),), lambda b: (b.low if sign > 0 else b.high).ravel()[where])
-        chosen = self.cp.vec(self.v, order="C")[where]
-        return [sign * chosen >= sign * p]
+        return cp.sum(cp.multiply(coef, kind.sign * value), axis=1)
 
     def out_of_reach(self, batch: Batch, solvers: list[str], options: Mapping[str, Any]) -> Array:
-        """Of an elastic stack: which elements (E,) have limits that cannot be met.
+        """Of an elastic problem: which elements (E,) have limits that cannot be met.
 
         Args:
-            batch: the numbers, of the form that the stack was made for.
+            batch: the numbers, of the form that the problem was compiled for.
             solvers, options: as for :func:`run_solver`.
 
         Raises:
@@ -297,10 +279,10 @@ class Stack:
         """Set the parameters.
 
         Args:
-            batch: the numbers, of the form that the stack was made for.
+            batch: the numbers, of the form that the problem was compiled for.
         """
-        for put in self._set:
-            put(batch)
+        for parameter, number in zip(self._parameters, self._numbers(batch), strict=True):
+            parameter.value = number
 
     def solve(
         self, batch: Batch, solvers: list[str], options: Mapping[str, Any], exact: bool
@@ -308,7 +290,7 @@ class Stack:
         """The replies v (E, I, n), multipliers (E, I, m) and (E, k), the solver, its time [s].
 
         Args:
-            batch: the numbers, of the form that the stack was made for.
+            batch: the numbers, of the form that the problem was compiled for.
             solvers, options, exact: as for :func:`run_solver`.
 
         Raises:
@@ -316,62 +298,53 @@ class Stack:
         """
         self.put(batch)
         name, seconds = run_solver(self.problem, solvers, options, exact)
-        E, I = self.E, self.I
-        v = np.array(self.v.value).reshape(E, I, self.n)
-        scale = self._scale(batch)
-        lam = [
-            np.maximum(c.dual_value, 0.0).reshape(E, I) * scale / _size(t)
-            for c, t in zip(self.limits, batch.limits, strict=True)
-        ]
-        size = _shared_size(batch)
-        mu = [
-            np.maximum(c.dual_value, 0.0).reshape(E) * scale[:, 0] / size[:, r]
-            for r, c in enumerate(self.shared)
-        ]
-        stacked = np.stack(lam, axis=-1) if lam else np.zeros((E, I, 0))
-        together = np.stack(mu, axis=-1) if mu else np.zeros((E, 0))
-        if not (np.isfinite(v).all() and np.isfinite(stacked).all()):
+        v = np.array(self.v.value).reshape(batch.low.shape)
+        scale, size = _scale(batch), _shared_size(batch)
+        lam, mu = np.zeros((*scale.shape, len(self.limits))), np.zeros(batch.g.shape)
+        for r, (limit, terms) in enumerate(zip(self.limits, batch.limits, strict=True)):
+            dual = np.maximum(limit.dual_value, 0.0).reshape(scale.shape)
+            lam[..., r] = dual * scale / _size(terms)
+        for r, limit in enumerate(self.shared):
+            mu[:, r] = np.maximum(limit.dual_value, 0.0) * scale[:, 0] / size[:, r]
+        if not (np.isfinite(v).all() and np.isfinite(lam).all()):
             raise SolverFailure(f"{name}: the answer is not finite")
-        return v, stacked, together, name, seconds
+        return v, lam, mu, name, seconds
 
 
-def _quad(terms: Terms) -> Array:
-    assert terms.quad is not None
-    return terms.quad
+def _function_numbers(terms: Terms, scale: Array) -> Iterator[Array]:
+    """A function over its scale (E, I), as :meth:`Compiled._function` takes it.
 
-
-def _diagonal(terms: Terms) -> Array:
-    return np.diagonal(_quad(terms), axis1=-2, axis2=-1)
-
-
-def _factor_row(a: int) -> Callable[[Terms], Array]:
-    return lambda t: _factor(_quad(t))[..., a, :]
-
-
-def _limit(r: int) -> Callable[[Batch], tuple[Terms, Array]]:
-    return lambda b: (b.limits[r], _size(b.limits[r]))
-
-
-def _atom_at(position: int) -> Callable[[Terms], Atom]:
-    return lambda t: t.atoms[position][1]
-
-
-def _argument(pick: Callable[[Terms], Atom], c: int) -> Callable[[Terms], Array]:
-    return lambda t: pick(t).A[..., c, :]
-
-
-def _offset(pick: Callable[[Terms], Atom], c: int) -> Callable[[Terms], Array]:
-    return lambda t: pick(t).b[..., c]
+    Yields:
+        the numbers of all rows, (E, I) or (E, I, n) each.
+    """
+    yield terms.lin / scale[..., None]
+    yield terms.const / scale
+    root = np.sqrt(scale)[..., None]
+    if terms.quad is not None and _diagonal(terms.quad):
+        own = np.diagonal(terms.quad, axis1=-2, axis2=-1)
+        yield np.sqrt(np.maximum(own, 0.0)) / root
+    elif terms.quad is not None:
+        yield from np.moveaxis(_factor(terms.quad) / root[..., None], -2, 0)
+    for kind, a in terms.atoms:
+        for c in range(kind.width):
+            yield a.A[..., c, :]
+            yield a.b[..., c]
+        yield np.maximum(kind.sign * a.coef, 0.0) / scale[..., None]
 
 
 def _size(terms: Terms) -> Array:
     """The size of a function's numbers (B, I), never zero."""
-    size = np.abs(terms.lin).max(-1)
+    sizes = [np.abs(terms.lin).max(-1), *(np.abs(a.coef).max(-1) for _, a in terms.atoms)]
     if terms.quad is not None:
-        size = np.maximum(size, np.abs(terms.quad).max((-1, -2)))
-    for _, a in terms.atoms:
-        size = np.maximum(size, np.abs(a.coef).max(-1))
+        sizes.append(np.abs(terms.quad).max((-1, -2)))
+    size = np.max(sizes, axis=0)
     return np.where(size > 0, size, 1.0)
+
+
+def _scale(b: Batch) -> Array:
+    """What objectives are divided by (E, I): one number for all who share a multiplier."""
+    size = _size(b.objective)
+    return np.broadcast_to(size.max(1, keepdims=True), size.shape) if b.g.size else size
 
 
 def _shared_size(b: Batch) -> Array:
