@@ -20,8 +20,9 @@ from stackel.functions import log, over_followers, over_leaders, sqrt, tanh
 from stackel.run import Run, Stop
 from stackel.solvers.cvxpy_.array import why_not_concave
 from stackel.solvers.cvxpy_.backend import CVXPY, CvxpyFollowers
-from stackel.solvers.cvxpy_.compiled import Compiled, SolverFailure
+from stackel.solvers.cvxpy_.compiled import Compiled
 from stackel.solvers.cvxpy_.replies import FormulaReplies
+from stackel.solvers.cvxpy_.solving import SolverFailure
 
 NOT_DCP = {"congestion"}
 TAKEN = [p for p in PROBLEMS if p.name not in NOT_DCP]

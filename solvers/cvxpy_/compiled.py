@@ -13,7 +13,6 @@ of an element, G v + g <= 0, are imposed on their rows together.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from stackel.solvers.cvxpy_.array import power
+from stackel.solvers.cvxpy_.solving import SolverFailure, run_solver
 from stackel.solvers.cvxpy_.terms import AtomKind, Terms
 from stackel.types import Array
 
@@ -31,90 +31,8 @@ SIZES = (1, 4, 16, 64, 256, 1024)
 ROWS = 1024
 """Most rows of a problem of more than one element."""
 
-TIGHT: Mapping[str, dict[str, Any]] = {
-    "OSQP": {"eps_abs": 1e-10, "eps_rel": 1e-10, "max_iter": 4000, "adaptive_rho_interval": 50},
-    "CLARABEL": {
-        "tol_gap_abs": 1e-12,
-        "tol_gap_rel": 1e-12,
-        "tol_feas": 1e-12,
-        "tol_ktratio": 1e-10,
-    },
-    "SCS": {"eps_abs": 1e-10, "eps_rel": 1e-10, "max_iters": 50_000},
-}
-"""Accuracy asked of solvers: leaders' slopes are differences of what comes back."""
-
-
 UNMET = 1e-6
 """A limit, divided by its numbers' size, that stays violated by more than this cannot be met."""
-
-
-class SolverFailure(Exception):
-    """A problem that was not solved, and why in the solver's word.
-
-    Attributes:
-        broken: whether the solver is to blame, rather than a problem that has no solution.
-    """
-
-    def __init__(self, why: str, broken: bool = True) -> None:
-        self.broken = broken
-        super().__init__(why)
-
-
-def choose(quadratic: bool, named: str | None) -> list[str]:
-    """Solvers to try, in this order: a QP solver for a QP, a cone solver otherwise.
-
-    Args:
-        quadratic: whether the problem is a QP.
-        named: the user's choice, or None.
-    """
-    import cvxpy as cp
-
-    if named is not None:
-        return [named.upper()]
-    here = cp.installed_solvers()
-    if quadratic and "OSQP" in here:  # backed by one that is slower, and never gives up early
-        return [s for s in ("OSQP", "CLARABEL") if s in here]
-    return [s for s in ("CLARABEL", "ECOS", "SCS") if s in here][:1]
-
-
-def run_solver(
-    problem: Any, solvers: list[str], options: Mapping[str, Any], exact: bool
-) -> tuple[str, float]:
-    """Solve a CVXPY problem by the first solver that can.
-
-    Args:
-        problem: the problem.
-        solvers: names, tried in turn.
-        options: of the solver, on top of :data:`TIGHT`.
-        exact: whether an answer short of the tolerances asks for the next solver.
-
-    Returns:
-        the solver's name and the time that it says it took [s].
-
-    Raises:
-        SolverFailure: none of them brought an answer.
-    """
-    import cvxpy as cp
-
-    why, broken = "no suitable solver is installed", True
-    for position, name in enumerate(solvers):
-        settings = {**TIGHT.get(name, {}), **options}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an inaccurate answer is measured, not warned about
-            try:
-                problem.solve(solver=name, warm_start=False, **settings)
-            except Exception as error:  # of the solver's own kind: a licence, a crash, ...
-                why, broken = f"{name}: {error}", True
-                continue
-        last = position == len(solvers) - 1
-        good = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) if last or not exact else (cp.OPTIMAL,)
-        if problem.status in good:
-            return name, float(problem.solver_stats.solve_time or 0.0)
-        why = f"{name}: {problem.status}"
-        broken = problem.status not in cp.settings.INF_OR_UNB
-        if not broken:
-            break
-    raise SolverFailure(why, broken)
 
 
 @dataclass
@@ -252,12 +170,11 @@ class Compiled:
         z = cp.Variable((K, kind.width))
         self._ties += [z[:, c] == self._affine(numbers) for c in range(kind.width)]
         coef = self._parameter(numbers, nonneg=True)
-        if kind.op == "pow":
-            assert kind.exponent is not None
+        if kind.exponent is None:
+            value = getattr(cp, kind.op)(z)
+        else:
             wide = np.broadcast_to(kind.exponent, (self.I, kind.width))
             value = power(z, np.tile(wide, (K // self.I, 1)))
-        else:
-            value = getattr(cp, kind.op)(z)
         return cp.sum(cp.multiply(coef, kind.sign * value), axis=1)
 
     def out_of_reach(self, batch: Batch, solvers: list[str], options: Mapping[str, Any]) -> Array:
