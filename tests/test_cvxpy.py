@@ -20,8 +20,9 @@ from stackel.functions import log, over_followers, over_leaders, sqrt, tanh
 from stackel.run import Run, Stop
 from stackel.solvers.cvxpy_.array import why_not_concave
 from stackel.solvers.cvxpy_.backend import CVXPY, CvxpyFollowers
+from stackel.solvers.cvxpy_.compiled import Compiled
 from stackel.solvers.cvxpy_.replies import FormulaReplies
-from stackel.solvers.cvxpy_.stack import SolverFailure, Stack
+from stackel.solvers.cvxpy_.solving import SolverFailure
 
 NOT_DCP = {"congestion"}
 TAKEN = [p for p in PROBLEMS if p.name not in NOT_DCP]
@@ -220,14 +221,14 @@ def test_a_price_without_an_answer_spoils_no_other() -> None:
 
 
 def test_a_solver_that_dies_in_the_middle_loses_nothing(monkeypatch: Any) -> None:
-    real, calls = Stack.solve, iter(range(10_000))
+    real, calls = Compiled.solve, iter(range(10_000))
 
-    def dying(self: Stack, *arguments: Any, **options: Any) -> Any:
+    def dying(self: Compiled, *arguments: Any, **options: Any) -> Any:
         if next(calls) >= 12:
             raise SolverFailure("OSQP: out of memory")
         return real(self, *arguments, **options)
 
-    monkeypatch.setattr(Stack, "solve", dying)
+    monkeypatch.setattr(Compiled, "solve", dying)
     eq = stackel.solve(fig3(), CVXPY(), throw=False)
     assert eq.status is stackel.Status.FAILED
     assert "OSQP: out of memory" in eq.detail

@@ -24,9 +24,9 @@ from stackel.formulations.vehicular_twins import fig3
 from stackel.functions import concat, exp, log, over_leaders, sqrt, tanh
 from stackel.game.grids import SparseOperator, middle
 from stackel.solvers.cvxpy_.array import Elementwise
+from stackel.solvers.cvxpy_.compiled import Compiled
 from stackel.solvers.cvxpy_.mixing import Mixer
 from stackel.solvers.cvxpy_.replies import Replies
-from stackel.solvers.cvxpy_.stack import Stack
 from stackel.solvers.cvxpy_.terms import Recovered
 from test_cvxpy import TAKEN, followers
 
@@ -61,7 +61,10 @@ def test_wrapper_says_what_numpy_says() -> None:
     exponent = np.array([[2.0, -1.0]])
 
     def formulas(y: Any, peers: Any) -> list[Any]:
+        total = +y
+        total += row
         return [
+            total,
             row * y + column - full / y,
             (y - row) * 2.0 - column * y / 3 + 1 / y,
             row - y,
@@ -130,10 +133,10 @@ def test_recovered_problem_is_dpp(p: Any) -> None:
     replies = Replies(game, Recovered(trace(game)), None, {})
     x = np.broadcast_to(middle(*game.leader_bounds), (2, *game.leader_shape))
     y = np.broadcast_to(inside(game, first_guess(game)), (2, *game.follower_shape))
-    stack = replies.stack(replies.batch(x, y))
-    assert isinstance(stack, Stack)
-    assert stack.problem.is_dcp(dpp=True)
-    assert stack.problem.is_qp() == replies.recovered.quadratic
+    compiled = replies.compiled(replies.batch(x, y))
+    assert isinstance(compiled, Compiled)
+    assert compiled.problem.is_dcp(dpp=True)
+    assert compiled.problem.is_qp() == replies.recovered.quadratic
 
 
 def test_every_kind_of_term() -> None:

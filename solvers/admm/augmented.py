@@ -39,9 +39,16 @@ def squared(C: Array, h: Array) -> Array:
     return np.where(s > 0, s, 1.0)
 
 
-def reach(C: Array, h: Array) -> Array:
-    """How far y moves for a unit of each multiplier."""
-    return np.sqrt(((C / h[..., None, :]) ** 2).sum(-1))
+def off_limit(multipliers: Array, c: Array, C: Array, h: Array) -> Array:
+    """How far y is from where limits and their multipliers are complementary, as lengths (..., q).
+
+    Args:
+        multipliers, c: the multipliers and the limits' values (..., q).
+        C: the limits' gradients (..., q, p).
+        h: the metric (..., p).
+    """
+    reach = np.sqrt(((C / h[..., None, :]) ** 2).sum(-1))  # how far y moves for a unit of each
+    return np.abs(np.minimum(multipliers, -c / squared(C, h))) * reach
 
 
 @dataclass
@@ -61,32 +68,53 @@ class Box:
         return np.minimum(1.0, np.minimum(down, up).min(-1))
 
 
+@dataclass
+class State:
+    """The inner loop's variables, batch axis first.
+
+    Attributes:
+        y: actions (B, I, n).
+        lam, mu: multipliers (B, I, m), (B, k).
+        kappa: penalties relative to curvature over squared gradients (B,).
+        tau: proximal weights relative to the own curvature (B,).
+        moved: the last change of y (B, I, n).
+    """
+
+    y: Array
+    lam: Array
+    mu: Array
+    kappa: Array
+    tau: Array
+    moved: Array
+
+    def take(self, batch: Array) -> State:
+        """Some elements."""
+        return State(*(v[batch] for v in vars(self).values()))
+
+    def put(self, batch: Array, other: State) -> None:
+        """Replace some elements.
+
+        Args:
+            batch: which (b,).
+            other: by what.
+        """
+        for name, value in vars(other).items():
+            getattr(self, name)[batch] = value
+
+
 class Augmented:
     """The followers' augmented problems of one pass; batch axis first.
 
     Args:
         calculus: the game's formulas.
         x: leader actions (B, d, J).
-        y: where the pass starts (B, I, n); also the proximal centre.
+        state: where the pass starts, which is also the proximal centre.
         rivals: what each follower takes the others to do (B, I, n).
-        lam, mu: multipliers (B, I, m), (B, k).
-        kappa: penalties relative to curvature over squared gradients (B,).
-        tau: proximal weight relative to the own curvature (B,).
         box: the bounds.
     """
 
-    def __init__(
-        self,
-        calculus: Calculus,
-        x: Array,
-        y: Array,
-        rivals: Array,
-        lam: Array,
-        mu: Array,
-        kappa: Array,
-        tau: Array,
-        box: Box,
-    ) -> None:
+    def __init__(self, calculus: Calculus, x: Array, state: State, rivals: Array, box: Box) -> None:
+        y, lam, mu, kappa = state.y, state.lam, state.mu, state.kappa
         self.calculus, self.x, self.centre, self.rivals = calculus, x, y, rivals
         self.lam, self.mu, self.box = lam, mu, box
         H, C = calculus.own_blocks(y, rivals, x, lam, mu)
@@ -94,7 +122,7 @@ class Augmented:
         self.rho = kappa[:, None, None] / squared(C, h)
         B, I, n = y.shape
         self.no_mu = np.zeros((B, calculus.k))
-        self.proximal = (tau[:, None, None] * h)[..., None] * np.eye(n)
+        self.proximal = (state.tau[:, None, None] * h)[..., None] * np.eye(n)
         self.sigma = self.no_mu
         if calculus.k:
             A = shared_gradients(calculus, y, y, x)

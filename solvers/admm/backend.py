@@ -36,7 +36,7 @@ from stackel.game.grids import middle
 from stackel.leaders.equilibrium import find
 from stackel.leaders.oracle import Followers
 from stackel.run import Point, Run
-from stackel.solvers.admm.augmented import Augmented, Box, own_diagonal, reach, squared
+from stackel.solvers.admm.augmented import Augmented, Box, State, off_limit, own_diagonal
 from stackel.types import Array
 
 CURVATURE_POINTS = 5
@@ -44,73 +44,6 @@ CURVATURE_POINTS = 5
 
 ADAPT_UNTIL = 300
 """Inner iterations after which penalties stay as they are, so that the iteration converges."""
-
-
-@dataclass
-class _State:
-    """The inner loop's variables, batch axis first."""
-
-    y: Array  # (B, I, n)
-    lam: Array  # (B, I, m)
-    mu: Array  # (B, k)
-    kappa: Array  # (B,) relative penalty
-    tau: Array  # (B,) relative proximal weight
-    moved: Array  # (B, I, n) the last change of y
-
-    def take(self, batch: Array) -> _State:
-        return _State(*(v[batch] for v in vars(self).values()))
-
-    def put(self, batch: Array, other: _State) -> None:
-        for name, value in vars(other).items():
-            getattr(self, name)[batch] = value
-
-
-class _Inner:
-    """The inner loop at leader actions x (B, d, J); rivals given: every follower on its own."""
-
-    def __init__(
-        self, calculus: Calculus, x: Array, rivals: Array | None, argmax_steps: int
-    ) -> None:
-        self.calculus, self.x, self.rivals = calculus, x, rivals
-        self.argmax_steps = argmax_steps
-        self.box = Box(*calculus.follower_bounds, *calculus.open_bounds)
-
-    def at(self, batch: Array) -> _Inner:
-        rivals = None if self.rivals is None else self.rivals[batch]
-        return _Inner(self.calculus, self.x[batch], rivals, self.argmax_steps)
-
-    def residuals(self, s: _State) -> tuple[Array, Array]:
-        """Primal and dual residual of each batch element, lengths in the units of y."""
-        calculus, r = self.calculus, s.y if self.rivals is None else self.rivals
-        F, c, G = calculus.system(s.y, r, self.x, s.lam, s.mu)
-        H, C = calculus.own_blocks(s.y, r, self.x, s.lam, s.mu)
-        h = own_diagonal(H)
-        along = np.clip(F / h, s.y - self.box.high, s.y - self.box.low)
-        dual = np.abs(along).max((-1, -2))
-        off = np.abs(np.minimum(s.lam, -c / squared(C, h))) * reach(C, h)
-        primal = off.max((-1, -2), initial=0.0)
-        if calculus.k:
-            A, flat = shared_gradients(calculus, s.y, s.y, self.x), h.reshape(len(h), -1)
-            off = np.abs(np.minimum(s.mu, -G / squared(A, flat))) * reach(A, flat)
-            primal = np.maximum(primal, off.max(-1))
-        return primal, dual
-
-    def iterate(self, s: _State) -> _State:
-        """One pass: everybody's argmax (16), then the multipliers (17)."""
-        calculus, r = self.calculus, s.y if self.rivals is None else self.rivals
-        one = Augmented(calculus, self.x, s.y, r, s.lam, s.mu, s.kappa, s.tau, self.box)
-        y = one.argmin(self.argmax_steps)
-        r = y if self.rivals is None else self.rivals
-        _, c, G = calculus.system(y, r, self.x, s.lam, s.mu)
-        lam = np.maximum(0.0, s.lam + one.rho * c)
-        mu = np.maximum(0.0, s.mu + one.sigma * G)
-        moved = y - s.y
-        # Replies in turn that overshoot swing back nearly as far as they came: damp them.
-        swing = (moved * s.moved).sum((-1, -2))
-        far, near = (s.moved**2).sum((-1, -2)), (moved**2).sum((-1, -2))
-        overshot = (swing < -0.5 * np.sqrt(far * near)) & (near > 0.5 * far)
-        tau = np.where(overshot, np.maximum(0.25, 1.5 * s.tau), s.tau)
-        return _State(y, lam, mu, s.kappa, tau, moved)
 
 
 class AdmmFollowers(Followers):
@@ -125,55 +58,46 @@ class AdmmFollowers(Followers):
     def __init__(self, calculus: Calculus, run: Run, options: ADMM) -> None:
         super().__init__(calculus, run.anticipation)
         self.run, self.options = run, options
+        self.box = Box(*calculus.follower_bounds, *calculus.open_bounds)
         self.inner_iterations = 0
 
     def settle(self, x: Array, start: Response | None) -> Response:
-        return self._loop(x, None, start, record=False)
+        return self._loop(x, None, start)
 
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
-        found = self._loop(x, rivals, start, record=False)
-        share = (*found.y.shape[:2],)
-        per_follower = np.broadcast_to(found.residual[:, None], share)
-        good = np.broadcast_to(found.converged[:, None], share)
-        return Response(found.y, found.lam, found.mu, per_follower, good)
+        return self._loop(x, rivals, start)
 
     def trace(self, x: Array) -> Response:
         """The inner loop at the final prices (d, J) once more, from scratch, for the history."""
         return self._loop(x[None], None, None, record=True)
 
     def _loop(
-        self, x: Array, rivals: Array | None, start: Response | None, record: bool
+        self, x: Array, rivals: Array | None, start: Response | None, record: bool = False
     ) -> Response:
-        calculus, options = self.calculus, self.options
-        B, shape = len(x), calculus.follower_shape
-        inner = _Inner(calculus, x, rivals, options.argmax_steps)
-        lam, mu = calculus.zeros((B,))
-        y = calculus.first_guess
-        if start is not None:
-            y, lam, mu = (
-                np.broadcast_to(v, (B, *v.shape[1:])) for v in (start.y, start.lam, start.mu)
-            )
-        y = np.array(np.broadcast_to(inside(calculus, y), (B, *shape)))
+        """The inner loop at leader actions x (B, d, J); rivals given: every follower on its own."""
+        calculus, options, B = self.calculus, self.options, len(x)
+        if start is None:
+            y, (lam, mu) = calculus.first_guess, calculus.zeros((B,))
+        else:
+            start = start.broadcast((B,))
+            y, lam, mu = start.y, start.lam, start.mu
+        y = np.array(np.broadcast_to(inside(calculus, y), (B, *calculus.follower_shape)))
         kappa, moved = np.full(B, options.penalty), np.zeros_like(y)
-        s = _State(y, np.array(lam), np.array(mu), kappa, np.zeros(B), moved)
+        s = State(y, np.array(lam), np.array(mu), kappa, np.zeros(B), moved)
         primal, dual = np.full(B, np.inf), np.full(B, np.inf)
         live = np.arange(B)
         for t in range(1, options.max_inner + 1):
             self.run.check()
-            part = inner.at(live)
+            here, held = x[live], None if rivals is None else rivals[live]
             with np.errstate(all="ignore"):  # a trial outside the domain is told by its loss
-                now = part.iterate(s.take(live))
-                primal[live], dual[live] = part.residuals(now)
+                now = self._iterate(s.take(live), here, held)
+                primal[live], dual[live] = self._residuals(now, here, held)
             if t <= ADAPT_UNTIL and t % 5 == 0:
                 self._balance(now, primal[live], dual[live])
             s.put(live, now)
             if record:
-                self.run.step(
-                    stage="inner",
-                    primal=float(primal[0]),
-                    dual=float(dual[0]),
-                    penalty=float(s.kappa[0]),
-                )
+                shown = {"primal": primal[0], "dual": dual[0], "penalty": s.kappa[0]}
+                self.run.step(stage="inner", **{k: float(v) for k, v in shown.items()})
             aim = options.inner_tolerance * (1 + np.abs(s.y[live]).max((-1, -2)))
             live = live[~(np.maximum(primal[live], dual[live]) <= aim)]
             if not len(live):
@@ -181,10 +105,44 @@ class AdmmFollowers(Followers):
         self.inner_iterations += t
         residual = np.maximum(primal, dual)
         good = residual <= 100 * options.inner_tolerance * (1 + np.abs(s.y).max((-1, -2)))
+        if rivals is not None:
+            residual, good = (np.broadcast_to(v[:, None], y.shape[:2]) for v in (residual, good))
         return Response(s.y, s.lam, s.mu, residual, good, t)
 
+    def _iterate(self, s: State, x: Array, rivals: Array | None) -> State:
+        """One pass: everybody's argmax (16), then the multipliers (17)."""
+        one = Augmented(self.calculus, x, s, s.y if rivals is None else rivals, self.box)
+        y = one.argmin(self.options.argmax_steps)
+        held = y if rivals is None else rivals
+        _, c, G = self.calculus.system(y, held, x, s.lam, s.mu)
+        lam = np.maximum(0.0, s.lam + one.rho * c)
+        mu = np.maximum(0.0, s.mu + one.sigma * G)
+        moved = y - s.y
+        # Replies in turn that overshoot swing back nearly as far as they came: damp them.
+        swing = (moved * s.moved).sum((-1, -2))
+        far, near = (s.moved**2).sum((-1, -2)), (moved**2).sum((-1, -2))
+        overshot = (swing < -0.5 * np.sqrt(far * near)) & (near > 0.5 * far)
+        tau = np.where(overshot, np.maximum(0.25, 1.5 * s.tau), s.tau)
+        return State(y, lam, mu, s.kappa, tau, moved)
+
+    def _residuals(self, s: State, x: Array, rivals: Array | None) -> tuple[Array, Array]:
+        """Primal and dual residual of each batch element, lengths in the units of y."""
+        calculus = self.calculus
+        arguments = (s.y, s.y if rivals is None else rivals, x, s.lam, s.mu)
+        F, c, G = calculus.system(*arguments)
+        H, C = calculus.own_blocks(*arguments)
+        h = own_diagonal(H)
+        along = np.clip(F / h, s.y - self.box.high, s.y - self.box.low)
+        dual = np.abs(along).max((-1, -2))
+        primal = off_limit(s.lam, c, C, h).max((-1, -2), initial=0.0)
+        if calculus.k:
+            A = shared_gradients(calculus, s.y, s.y, x)
+            shared = off_limit(s.mu, G, A, h.reshape(len(h), -1))
+            primal = np.maximum(primal, shared.max(-1))
+        return primal, dual
+
     @staticmethod
-    def _balance(s: _State, primal: Array, dual: Array) -> None:
+    def _balance(s: State, primal: Array, dual: Array) -> None:
         up, down = primal > 10 * dual, dual > 10 * primal
         if s.lam.size or s.mu.size:
             s.kappa = np.where(up, s.kappa * 2, np.where(down, s.kappa / 2, s.kappa))
@@ -224,13 +182,12 @@ class ADMM(Backend):
         """Refuses games in which a follower's own problem is not concave where looked at."""
         calculus = trace(game)
         x = middle(*game.leader_bounds)[None]
-        rng = np.random.default_rng(0)
         guess = inside(game, first_guess(game))
         low, high = game.follower_bounds
         lam, mu = calculus.zeros((1,))
-        for k in range(CURVATURE_POINTS):
-            y = guess if k == 0 else np.clip(guess * rng.uniform(0.2, 3.0, guess.shape), low, high)
-            y = inside(game, y)[None]
+        shape = (CURVATURE_POINTS - 1, *guess.shape)
+        for scale in (1.0, *np.random.default_rng(0).uniform(0.2, 3.0, shape)):
+            y = inside(game, np.clip(guess * scale, low, high))[None]
             H, _ = calculus.own_blocks(y, y, x, lam, mu)
             if not np.isfinite(H).all():
                 continue

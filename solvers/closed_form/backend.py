@@ -111,8 +111,7 @@ class ClosedForm(Backend):
             converged[live] = done
             live = live[~done & np.array([not refused[k] for k in live])]
         y = affine.at(x)
-        for k in np.flatnonzero(_cut_off(whole, x, y)):
-            refused[k] = refused[k] or _what_cuts(whole.at([k]), x[[k]], y[[k]])
+        refused = [why or cut for why, cut in zip(refused, _cut_off(whole, x, y), strict=True)]
         status = [Status.CONVERGED if c else Status.ITERATION_LIMIT for c in converged]
         lam, mu = whole.zeros((B,))
         known = np.zeros(B), np.ones(B, dtype=bool)
@@ -151,35 +150,34 @@ def _culprit(structure: Concavity) -> str:
     return "follower_payoff multiplies the own action by more than an affine term of the rivals'"
 
 
-def _cut_off(calculus: Calculus, x: Array, y: Array) -> Array:
-    """Where a bound or a limit that the formulas left out is broken at the answers (B,)."""
-    low, high = calculus.follower_bounds
-    outside = np.maximum(low - y, y - high).max((-1, -2))
+def _cut_off(calculus: Calculus, x: Array, y: Array) -> list[str]:
+    """Which bound or limit, of those that the formulas left out, is broken at each answer; an
+    empty text where none is."""
+    low, high = (np.broadcast_to(b, y.shape) for b in calculus.follower_bounds)
+    outside = np.maximum(low - y, y - high)
     _, own, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))
-    met = (own.max((-1, -2), initial=-np.inf) <= SLACK) & (shared.max(-1, initial=-np.inf) <= SLACK)
-    return ~met | (outside > SLACK * (1 + np.abs(y).max((-1, -2))))
-
-
-def _what_cuts(calculus: Calculus, x: Array, y: Array) -> str:
-    """Which it is at one answer (1, d, J), (1, I, n), in words."""
-    low, high = (np.broadcast_to(b, y.shape)[0] for b in calculus.follower_bounds)
-    action = calculus.follower_name
-    outside = np.maximum(low - y[0], y[0] - high)
-    if (outside > SLACK * (1 + np.abs(y).max())).any():
-        i, column = np.unravel_index(int(outside.argmax()), outside.shape)
-        return (
-            f"at its answer follower {i} would choose {action} {y[0, i, column]:.6g}, outside its "
-            f"bounds [{low[i, column]:g}, {high[i, column]:g}]: the closed form needs them slack"
+    beyond = outside.max((-1, -2)) > SLACK * (1 + np.abs(y).max((-1, -2)))
+    own_met = own.max((-1, -2), initial=-np.inf) <= SLACK
+    shared_met = shared.max(-1, initial=-np.inf) <= SLACK
+    out = [""] * len(y)
+    for k in np.flatnonzero(beyond):
+        i, column = np.unravel_index(outside[k].argmax(), outside[k].shape)
+        out[k] = (
+            f"at its answer follower {i} would choose {calculus.follower_name} "
+            f"{y[k, i, column]:.6g}, outside its bounds [{low[k, i, column]:g}, "
+            f"{high[k, i, column]:g}]: the closed form needs them slack"
         )
-    _, (own,), (shared,) = calculus.system(y, y, x, *calculus.zeros((1,)))
-    if own.size and not own.max() <= SLACK:
-        i, column = np.unravel_index(int(np.nan_to_num(own, nan=np.inf).argmax()), own.shape)
-        return (
+    for k in np.flatnonzero(~beyond & ~own_met):
+        worst = np.nan_to_num(own[k], nan=np.inf)
+        i, column = np.unravel_index(worst.argmax(), worst.shape)
+        out[k] = (
             f"at its answer the limit {calculus.limit_names[column]!r} of follower {i} is broken "
-            f"by {own[i, column]:.6g}: the closed form needs it slack"
+            f"by {own[k, i, column]:.6g}: the closed form needs it slack"
         )
-    name = calculus.shared_names[int(shared.argmax())]
-    return (
-        f"at its answer the shared limit {name!r} is broken by {shared.max():.6g}: the closed form "
-        "needs it slack"
-    )
+    for k in np.flatnonzero(~beyond & own_met & ~shared_met):
+        name = calculus.shared_names[shared[k].argmax()]
+        out[k] = (
+            f"at its answer the shared limit {name!r} is broken by {shared[k].max():.6g}: the "
+            "closed form needs it slack"
+        )
+    return out

@@ -12,12 +12,14 @@ CVXPY itself is imported when the first expression is made, not with this module
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from stackel.calculus.calculus import trace
 from stackel.errors import GameError
@@ -63,7 +65,7 @@ def power(base: Any, exponent: Any) -> Any:
         return cp.power(base, order)
 
 
-class Elementwise:
+class Elementwise(NDArrayOperatorsMixin):
     """A CVXPY expression of two axes with NumPy's elementwise conventions.
 
     Attributes:
@@ -88,56 +90,17 @@ class Elementwise:
     def __repr__(self) -> str:
         return f"<{self.expression}>"
 
-    # -- operators -----------------------------------------------------------------------------
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Every operator and every NumPy function comes here.
 
-    def __add__(self, other: Any) -> Elementwise:
-        a, b = _pair(self, other)
-        return Elementwise(a + b)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Elementwise:
-        a, b = _pair(self, other)
-        return Elementwise(a - b)
-
-    def __rsub__(self, other: Any) -> Elementwise:
-        a, b = _pair(self, other)
-        return Elementwise(b - a)
-
-    def __mul__(self, other: Any) -> Elementwise:
-        a, b = _pair(self, other)
-        return Elementwise(_cp().multiply(a, b))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Elementwise:
-        if isinstance(other, Elementwise):
-            return self * other**-1
-        return self * (1.0 / np.asarray(other, dtype=float))
-
-    def __rtruediv__(self, other: Any) -> Elementwise:
-        return self**-1 * other
-
-    def __pow__(self, exponent: Any) -> Elementwise:
-        if isinstance(exponent, Elementwise):
-            raise NotConvexError(f"the exponent {exponent.expression} depends on the action")
-        exponent = np.asarray(exponent, dtype=float)
-        if exponent.ndim:
-            rows, columns = np.broadcast_shapes(self.shape, exponent.shape)
-            return Elementwise(power(_spread(self.expression, (rows, columns)), exponent))
-        return Elementwise(power(self.expression, exponent))
-
-    def __rpow__(self, base: Any) -> Elementwise:
-        base = np.asarray(base, dtype=float)
-        if (base <= 0).any():
-            raise NotConvexError(f"{base.min():g} ** ({self.expression}) has no real value")
-        return (self * np.log(base)).exp()
-
-    def __neg__(self) -> Elementwise:
-        return Elementwise(-self.expression)
-
-    def __pos__(self) -> Elementwise:
-        return self
+        Raises:
+            NotConvexError: there is no rule for it.
+        """
+        kwargs.pop("out", None)  # of y += 1, which gives the name y to a new expression
+        rule = RULES.get(ufunc.__name__)
+        if method != "__call__" or kwargs or rule is None:
+            raise NotConvexError(f"CVXPY has no rule for numpy.{ufunc.__name__} here")
+        return Elementwise(rule(*(_lift(value) for value in inputs)))
 
     def __matmul__(self, other: Any) -> Elementwise:
         return Elementwise(self.expression @ _matrix(other))
@@ -180,34 +143,23 @@ class Elementwise:
                 value = _cp().sum(value, axis=a % 2, keepdims=True)
         return Elementwise(value)
 
-    # -- functions -----------------------------------------------------------------------------
+    # -- what stackel.functions asks for ---------------------------------------------------------
 
-    def exp(self) -> Elementwise:
-        return Elementwise(_cp().exp(self.expression))
+    def exp(self) -> Any:
+        return np.exp(self)
 
-    def log(self) -> Elementwise:
-        return Elementwise(_cp().log(self.expression))
+    def log(self) -> Any:
+        return np.log(self)
 
-    def sqrt(self) -> Elementwise:
-        return Elementwise(_cp().sqrt(self.expression))
+    def sqrt(self) -> Any:
+        return np.sqrt(self)
 
-    def tanh(self) -> Elementwise:
-        """Hyperbolic tangent, which is neither convex nor concave.
-
-        Raises:
-            NotConvexError: always.
-        """
-        raise NotConvexError(f"tanh({self.expression}) is neither convex nor concave")
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        handler = _UFUNCS.get(ufunc.__name__)
-        if method != "__call__" or kwargs or handler is None:
-            raise NotConvexError(f"CVXPY has no rule for numpy.{ufunc.__name__} here")
-        return handler(*inputs)
+    def tanh(self) -> Any:
+        return np.tanh(self)
 
     @staticmethod
     def __stackel_concat__(parts: Sequence[Any], axis: int) -> Elementwise:
-        """What :func:`stackel.functions.concat` asks for.
+        """Expressions and arrays, joined.
 
         Args:
             parts: expressions and arrays.
@@ -217,23 +169,56 @@ class Elementwise:
         return Elementwise((_cp().hstack if axis == -1 else _cp().vstack)(joined))
 
 
-_UFUNCS: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: b + a if isinstance(b, Elementwise) else a + b,
-    "subtract": lambda a, b: a - b if isinstance(a, Elementwise) else b.__rsub__(a),
-    "multiply": lambda a, b: b * a if isinstance(b, Elementwise) else a * b,
-    "divide": lambda a, b: a / b if isinstance(a, Elementwise) else b.__rtruediv__(a),
-    "power": lambda a, b: a**b if isinstance(a, Elementwise) else b.__rpow__(a),
-    "matmul": lambda a, b: a @ b if isinstance(a, Elementwise) else b.__rmatmul__(a),
-    "negative": lambda a: -a,
+def _add(a: Any, b: Any) -> Any:
+    first, second = _numbers_last(*_pair(a, b))
+    return first + second
+
+
+def _multiply(a: Any, b: Any) -> Any:
+    return _cp().multiply(*_numbers_last(*_pair(a, b)))
+
+
+def _reciprocal(a: Any) -> Any:
+    return 1.0 / a if isinstance(a, np.ndarray) else power(a, -1.0)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    """One of the two an expression, the other an array.
+
+    Raises:
+        NotConvexError: both are expressions, or the base has no real power.
+    """
+    if isinstance(exponent, np.ndarray):
+        return power(_spread(base, np.broadcast_shapes(base.shape, exponent.shape)), exponent)
+    if not isinstance(base, np.ndarray):
+        raise NotConvexError(f"the exponent {exponent} depends on the action")
+    if (base <= 0).any():
+        raise NotConvexError(f"{base.min():g} ** ({exponent}) has no real value")
+    return _cp().exp(_multiply(exponent, np.log(base)))
+
+
+def _tanh(a: Any) -> Any:
+    raise NotConvexError(f"tanh({a}) is neither convex nor concave")
+
+
+RULES: Mapping[str, Callable[..., Any]] = {
+    "add": _add,
+    "subtract": lambda a, b: operator.sub(*_pair(a, b)),
+    "multiply": _multiply,
+    "divide": lambda a, b: _multiply(a, _reciprocal(b)),
+    "power": _power,
+    "matmul": operator.matmul,
+    "negative": operator.neg,
     "positive": lambda a: a,
-    "exp": lambda a: a.exp(),
-    "log": lambda a: a.log(),
-    "sqrt": lambda a: a.sqrt(),
-    "tanh": lambda a: a.tanh(),
-    "square": lambda a: a**2,
-    "reciprocal": lambda a: a**-1,
-    "log1p": lambda a: (a + 1.0).log(),
+    "exp": lambda a: _cp().exp(a),
+    "log": lambda a: _cp().log(a),
+    "sqrt": lambda a: _cp().sqrt(a),
+    "tanh": _tanh,
+    "square": lambda a: power(a, 2.0),
+    "reciprocal": _reciprocal,
+    "log1p": lambda a: _cp().log(_add(a, _lift(1.0))),
 }
+"""What NumPy's functions, by name, make of CVXPY expressions and arrays of two axes."""
 
 
 def _lift(value: Any) -> Any:
@@ -251,7 +236,13 @@ def _matrix(value: Any) -> Any:
     return _lift(value)
 
 
-def _spread(value: Any, shape: tuple[int, int]) -> Any:
+def expression_of(value: Any) -> Any:
+    """A formula's value as a CVXPY expression, which plain numbers are not yet."""
+    lifted = _lift(value)
+    return _cp().Constant(lifted) if isinstance(lifted, np.ndarray) else lifted
+
+
+def _spread(value: Any, shape: tuple[int, ...]) -> Any:
     """Broadcast the two axes, by products with ones where it is an expression."""
     if isinstance(value, np.ndarray):
         return np.broadcast_to(value, shape)
@@ -261,28 +252,14 @@ def _spread(value: Any, shape: tuple[int, int]) -> Any:
     return value @ np.ones((1, shape[1])) if columns != shape[1] else value
 
 
-def _pair(left: Any, right: Any) -> tuple[Any, Any]:
-    a, b = _lift(left), _lift(right)
-    rows, columns = np.broadcast_shapes(a.shape, b.shape)
-    return _spread(a, (rows, columns)), _spread(b, (rows, columns))
+def _pair(a: Any, b: Any) -> tuple[Any, Any]:
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return _spread(a, shape), _spread(b, shape)
 
 
-def limits_of(game: Game, y: Elementwise, rivals: Any, x: Any) -> tuple[list[Any], list[Any]]:
-    """The own limits and the shared ones, as CVXPY expressions, in the game's order.
-
-    Args:
-        game: the market.
-        y: the followers' actions (I, n).
-        rivals: everybody's actions (I, n).
-        x: leader actions (d, J).
-    """
-    own, shared = game.follower_limits(y, rivals, x), game.shared_limits(y, x)
-    constant = _cp().Constant
-    as_constants = ([_lift(e) for e in group.values()] for group in (own, shared))
-    own_, shared_ = (
-        [constant(e) if isinstance(e, np.ndarray) else e for e in group] for group in as_constants
-    )
-    return own_, shared_
+def _numbers_last(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two factors or summands in the order in which reasons quote them."""
+    return (b, a) if isinstance(a, np.ndarray) else (a, b)
 
 
 def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
@@ -299,13 +276,13 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
     cp = _cp()
     y = cp.Variable(game.follower_shape, name=game.follower_action.name)
     own = Elementwise(y)
-    formulas: dict[str, Callable[[Any, Any], Any]] = {
-        "follower_payoff": lambda r, p: game.follower_payoff(own, r, p),
+    formulas: dict[str, Callable[..., Any]] = {
+        "follower_payoff": lambda r, p: game.follower_payoff(own, r, p)
     }
     for key in trace(game).formulas.own_limits:
-        formulas[f"limit {key!r}"] = _own_limit(game, own, key)
+        formulas[f"limit {key!r}"] = lambda r, p, key=key: game.follower_limits(own, r, p)[key]
     for key in trace(game).formulas.shared_limits:
-        formulas[f"shared limit {key!r}"] = _shared_limit(game, own, key)
+        formulas[f"shared limit {key!r}"] = lambda r, p, key=key: game.shared_limits(own, p)[key]
     names = (
         Elementwise(cp.Parameter(rivals.shape, name="rivals")),
         Elementwise(cp.Parameter(x.shape, name=game.leader_action.name)),
@@ -315,24 +292,16 @@ def why_not_concave(game: Game, rivals: Array, x: Array) -> list[str]:
         wanted = "concave" if what == "follower_payoff" else "convex"
         start = f"{what} is not {wanted} by DCP rules: "
         try:
-            value = _lift(formula(rivals, x))
-            if isinstance(value, np.ndarray) or getattr(value, f"is_{wanted}")():
+            value = expression_of(formula(rivals, x))
+            if value.is_concave() if wanted == "concave" else value.is_convex():
                 continue
         except GameError as error:
             reasons.append(f"{start}{error}")
             continue
         with suppress(GameError):  # the numbers' names in place of the numbers, for people
-            value = _lift(formula(*names))
+            value = expression_of(formula(*names))
         reasons.append(start + _culprit(value))
     return reasons
-
-
-def _own_limit(game: Game, y: Elementwise, key: str) -> Callable[[Any, Any], Any]:
-    return lambda rivals, x: game.follower_limits(y, rivals, x)[key]
-
-
-def _shared_limit(game: Game, y: Elementwise, key: str) -> Callable[[Any, Any], Any]:
-    return lambda rivals, x: game.shared_limits(y, x)[key]
 
 
 def _culprit(value: Any) -> str:

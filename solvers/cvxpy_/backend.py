@@ -3,7 +3,7 @@
 At given leader actions the followers' equilibrium is a fixed point y = T(y) of their best replies
 T(r) to rivals' actions r. Each reply is a convex problem, built from the game's own formulas: from
 their recovered terms as one DPP problem for all followers and all trial prices at once
-(:mod:`stackel.solvers.cvxpy_.stack`), or, where the formulas follow CVXPY's rules but are no
+(:mod:`stackel.solvers.cvxpy_.compiled`), or, where the formulas follow CVXPY's rules but are no
 sum of terms, from the formulas as they stand. Shared limits bind the replies of all together:
 a fixed point of that joint map is the variational equilibrium, and the multiplier of the joint
 limit is everybody's (von Heusinger and Kanzow, "Optimization reformulations of the generalized
@@ -16,13 +16,13 @@ overshoot, as those of many Cournot firms do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, begin, check_range, only
+from stackel.backend import Backend, begin, check_positive, check_range, check_whole, only
 from stackel.calculus.calculus import trace
 from stackel.calculus.structure import degree
 from stackel.errors import OptionError, unknown
@@ -36,7 +36,7 @@ from stackel.run import Point, Run, Status
 from stackel.solvers.cvxpy_.array import why_not_concave
 from stackel.solvers.cvxpy_.mixing import Mixer
 from stackel.solvers.cvxpy_.replies import CONE_ERROR, FormulaReplies, Replies
-from stackel.solvers.cvxpy_.stack import choose
+from stackel.solvers.cvxpy_.solving import choose
 from stackel.solvers.cvxpy_.terms import Recovered
 from stackel.types import Array
 
@@ -50,9 +50,6 @@ MOST_CONES = 6
 NEAR = 1e-2
 """Expansions with a step up to this, relative to 1 + max |y|, are replies near enough."""
 
-FORMULA_ACCURACY = 1e-7
-"""What a cone solver's answers to unexpanded formulas are good for, relative."""
-
 
 class CvxpyFollowers(Followers):
     """Best replies in turn, as an oracle for the leaders' search.
@@ -64,7 +61,6 @@ class CvxpyFollowers(Followers):
 
     Attributes:
         oracle: what answers.
-        expands: whether it does so by expansions, from recovered terms.
         coupled: whether rivals matter to a follower.
         inner_iterations: rounds of replies so far.
     """
@@ -72,18 +68,9 @@ class CvxpyFollowers(Followers):
     def __init__(self, game: Game, run: Run, options: CVXPY) -> None:
         super().__init__(trace(game), run.anticipation)
         self.run, self.options = run, options
-        recovered, _ = options.recover(game)
-        settings = dict(options.solver_options or {})
-        self.oracle: Replies | FormulaReplies
-        if recovered is not None:
-            self.oracle = Replies(game, recovered, options.solver, settings)
-            self.tolerance = options.inner_tolerance
-            self.difference = 3e-5
-        else:
-            self.oracle = FormulaReplies(game, options.solver, settings)
-            self.tolerance = max(options.inner_tolerance, FORMULA_ACCURACY)
-            self.difference = 3e-3
-        self.expands = recovered is not None
+        self.oracle, _ = options.replies(game)
+        self.tolerance = max(options.inner_tolerance, self.oracle.accuracy)
+        self.difference = self.oracle.difference
         formulas = self.calculus.formulas
         own = (formulas.follower_payoff, *formulas.own_limits.values())
         self.coupled = any(degree(e, formulas.R) > 0 for e in own)
@@ -93,26 +80,21 @@ class CvxpyFollowers(Followers):
         return self._loop(x, None, start)
 
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:
-        found = self._loop(x, rivals, start)
-        share = found.y.shape[:2]
-        residual = np.broadcast_to(found.residual[:, None], share)
-        good = np.broadcast_to(found.converged[:, None], share)
-        return Response(found.y, found.lam, found.mu, residual, good)
+        return self._loop(x, rivals, start)
 
     def _loop(self, x: Array, rivals: Array | None, start: Response | None) -> Response:
         calculus, B = self.calculus, len(x)
-        shape = calculus.follower_shape
+        shape = (B, *calculus.follower_shape)
         low, high = calculus.follower_bounds
-        lam, mu = (np.array(v) for v in calculus.zeros((B,)))
-        y = calculus.first_guess
         cold = np.full(B, start is None)
-        if start is not None:
-            y = start.y
-            lam, mu = (
-                np.array(np.broadcast_to(v, (B, *v.shape[1:]))) for v in (start.lam, start.mu)
-            )
-        y = np.array(np.broadcast_to(inside(calculus, y), (B, *shape)))
-        r = np.array(y if rivals is None else np.broadcast_to(rivals, y.shape))
+        if start is None:
+            y, (lam, mu) = calculus.first_guess, calculus.zeros((B,))
+        else:
+            start = start.broadcast((B,))
+            y, lam, mu = start.y, start.lam, start.mu
+        y = np.array(np.broadcast_to(inside(calculus, y), shape))
+        lam, mu = np.array(lam), np.array(mu)
+        r = np.array(y if rivals is None else np.broadcast_to(rivals, shape))
         mixer = Mixer(B, y[0].size, self.options.acceleration)
         residual, cones = np.full(B, np.inf), np.zeros(B, dtype=int)
         alone = rivals is not None or not self.coupled  # then one reply is the answer
@@ -122,7 +104,7 @@ class CvxpyFollowers(Followers):
             self.run.check()
             found = self.oracle(x[live], r[live], y[live], lam[live], mu[live], cold[live])
             moved = np.abs(found.y - (y if alone else r)[live]).max((-1, -2))
-            if alone and not self.expands:
+            if alone and not self.oracle.expands:
                 moved = np.zeros(len(live))
             # What an expansion leaves out is of the square of its step.
             moved = np.maximum(moved, found.error**2)
@@ -132,14 +114,11 @@ class CvxpyFollowers(Followers):
             cold[live] = ~found.good
             if not alone:
                 near = np.flatnonzero(found.error <= NEAR * size)
-                some, flat = live[near], (len(near), y[0].size)
-                ahead, again = mixer.next(
-                    some,
-                    r[some].reshape(flat),
-                    found.y[near].reshape(flat),
-                    100 * self.tolerance * size[near],
-                )
-                r[some] = np.clip(ahead.reshape(-1, *shape), low, high)
+                some = live[near]
+                at, reached = (v.reshape(len(near), y[0].size) for v in (r[some], found.y[near]))
+                floor = 100 * self.tolerance * size[near]
+                ahead, again = mixer.next(some, at, reached, floor)
+                r[some] = np.clip(ahead.reshape(r[some].shape), low, high)
                 cold[some[again]] |= found.error[near[again]] < CONE_ERROR
             cones[live] += found.error == CONE_ERROR
             settled = (moved <= self.tolerance * size) | (cones[live] >= MOST_CONES)
@@ -147,6 +126,8 @@ class CvxpyFollowers(Followers):
         self.inner_iterations += t
         enough = max(100 * self.tolerance, CONE_ERROR**2)
         good = residual <= enough * (1.0 + np.abs(y).max((-1, -2)))
+        if rivals is not None:
+            residual, good = (np.broadcast_to(v[:, None], shape[:2]) for v in (residual, good))
         return Response(y, lam, mu, residual, good, t)
 
 
@@ -182,12 +163,8 @@ class CVXPY(Backend):
     requires: ClassVar[Mapping[str, str]] = {"cvxpy": "cvxpy"}
 
     def __post_init__(self) -> None:
-        for option in ("inner_tolerance", "leader_tolerance"):
-            value = getattr(self, option)
-            check_range(option, value, "a positive number", value > 0)
-        for option, least in (("acceleration", 0), ("max_inner", 1), ("max_sweeps", 0)):
-            value = getattr(self, option)
-            check_range(option, value, f"a whole number of at least {least}", value >= least)
+        check_positive(self, "inner_tolerance", "leader_tolerance")
+        check_whole(self, acceleration=0, max_inner=1, max_sweeps=0)
         check_range("points", self.points, "at least 5", self.points >= 5)
         if self.solver_options and self.solver is None:
             raise OptionError(
@@ -197,11 +174,9 @@ class CVXPY(Backend):
         if self.solver is not None and not self.missing():
             import cvxpy as cp
 
-            if (
-                not isinstance(self.solver, str)
-                or self.solver.upper() not in cp.installed_solvers()
-            ):
-                raise unknown("CVXPY solver", self.solver, cp.installed_solvers())
+            known = cp.installed_solvers()
+            if not isinstance(self.solver, str) or self.solver.upper() not in known:
+                raise unknown("CVXPY solver", self.solver, known)
 
     def accepts(self, game: Game) -> list[str]:
         """Refuses formulas that are not convex by their terms nor by CVXPY's rules.
@@ -210,50 +185,49 @@ class CVXPY(Backend):
             GameError: a formula does not run, or does not differentiate.
             OptionError: the solver does not take its options.
         """
-        return self.recover(game)[1]
+        return self.replies(game)[1]
 
-    def recover(self, game: Game) -> tuple[Recovered | None, list[str]]:
-        """The formulas' terms (None: to be run as they stand), and reasons against the game.
+    def replies(self, game: Game) -> tuple[Replies | FormulaReplies, list[str]]:
+        """What answers for the followers, and reasons against the game.
 
         Raises:
             OptionError: the solver does not take its options.
         """
-        recovered = Recovered(trace(game))
-        looks = list(_looks(game))
+        options = dict(self.solver_options or {})
+        recovered, looks = Recovered(trace(game)), list(_looks(game))
+        replies: Replies | FormulaReplies
         if recovered.complete and all(
             recovered.agrees(y, r, x)
             and all(t.convex().all() for t in recovered.terms(r[None], x[None]))
             for y, r, x in looks
         ):
-            return recovered, self._solver_takes(
-                Replies(game, recovered, self.solver, {}), looks[0], recovered.quadratic
-            )
-        for _, r, x in looks:
-            reasons = why_not_concave(game, r, x)
-            if reasons:
-                return None, reasons
-        return None, self._solver_takes(FormulaReplies(game, self.solver, {}), looks[0], False)
+            replies = Replies(game, recovered, self.solver, options)
+        else:
+            replies = FormulaReplies(game, self.solver, options)
+            for _, r, x in looks:
+                reasons = why_not_concave(game, r, x)
+                if reasons:
+                    return replies, reasons
+        _, r, x = looks[0]
+        return replies, self._solver_takes(replies, x, r)
 
-    def _solver_takes(
-        self, replies: Replies | FormulaReplies, look: tuple[Array, Array, Array], quadratic: bool
-    ) -> list[str]:
-        """CVXPY's word on whether the solver suits the problem.
+    def _solver_takes(self, replies: Replies | FormulaReplies, x: Array, r: Array) -> list[str]:
+        """CVXPY's word on whether the solver suits the problem, at one profile.
 
         Raises:
             OptionError: the solver does not take its options.
         """
         import cvxpy as cp
 
-        if not choose(quadratic, self.solver):
+        if not choose(replies.quadratic, self.solver):
             return ["no solver that CVXPY could use is installed: pip install clarabel osqp"]
         if self.solver is None:
             return []
-        _, r, x = look
         problem = replies.example(x, r)
         try:
             problem.get_problem_data(self.solver.upper())
         except cp.error.SolverError as error:
-            kind = "quadratic" if quadratic else "cone"
+            kind = "quadratic" if replies.quadratic else "cone"
             said = str(error).splitlines()[0]
             return [f"solver {self.solver.upper()} does not take its {kind} programs: {said}"]
         if self.solver_options:
@@ -267,42 +241,37 @@ class CVXPY(Backend):
         return []
 
     def solve(self, game: Game, run: Run) -> Point:
+        import cvxpy as cp
+
         followers = CvxpyFollowers(game, run, self)
-        exact = isinstance(followers.oracle, Replies)
+        oracle, tally = followers.oracle, followers.oracle.tally
         found = find(
             followers,
             run,
             begin(followers.calculus, run),
-            tolerance=self.leader_tolerance if exact else max(self.leader_tolerance, 1e-5),
+            tolerance=max(self.leader_tolerance, oracle.leader_accuracy),
             max_sweeps=self.max_sweeps,
             points=self.points,
             survey=True,
         )
         point = only(found, followers.calculus, self.name)
         if not found.settled.all():
-            failure = followers.oracle.tally.failure
             point.status = Status.FAILED
-            point.detail = f"the followers were not settled at the last leader actions: {failure}"
-        point.stats |= _stats(followers)
+            point.detail = (
+                f"the followers were not settled at the last leader actions: {tally.failure}"
+            )
+        point.stats |= {
+            "formulas": oracle.formulas,
+            "solves": dict(tally.solves),
+            "solver_seconds": tally.solver_seconds,
+            "failed_solves": tally.failures,
+            "inner_iterations": followers.inner_iterations,
+            "cvxpy": cp.__version__,
+        }
         return point
 
 
-def _stats(followers: CvxpyFollowers) -> dict[str, Any]:
-    import cvxpy as cp
-
-    tally = followers.oracle.tally
-    exact = isinstance(followers.oracle, Replies)
-    return {
-        "formulas": "recovered terms, DPP" if exact else "as written, compiled at every solve",
-        "solves": dict(tally.solves),
-        "solver_seconds": tally.solver_seconds,
-        "failed_solves": tally.failures,
-        "inner_iterations": followers.inner_iterations,
-        "cvxpy": cp.__version__,
-    }
-
-
-def _looks(game: Game) -> Any:
+def _looks(game: Game) -> Iterator[tuple[Array, Array, Array]]:
     """Profiles to look at convexity at.
 
     Yields:
@@ -310,17 +279,10 @@ def _looks(game: Game) -> Any:
     """
     rng = np.random.default_rng(0)
     low, high = game.leader_bounds
-    x = middle(low, high)
+    x, width = middle(low, high), np.where(np.isfinite(high - low), high - low, 0.0)
     guess = inside(game, first_guess(game))
     yield guess, guess, x
     for _ in range(LOOKS - 1):
-        some = (inside(game, guess * rng.uniform(0.2, 3.0, guess.shape)) for _ in range(2))
-        away = np.where(
-            np.isfinite(low) & np.isfinite(high),
-            x
-            + rng.uniform(-0.4, 0.4, x.shape)
-            * (np.where(np.isfinite(high - low), high - low, 0.0)),
-            x,
-        )
-        y, r = some
+        away = x + rng.uniform(-0.4, 0.4, x.shape) * width
+        y, r = (inside(game, guess * rng.uniform(0.2, 3.0, guess.shape)) for _ in range(2))
         yield y, r, away

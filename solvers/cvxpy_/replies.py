@@ -10,9 +10,8 @@ solve quadratic programs to begin with, the step is the problem itself.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,9 @@ import numpy as np
 from stackel.calculus.calculus import trace
 from stackel.followers.systems import shared_gradients
 from stackel.game.game import Game
-from stackel.solvers.cvxpy_.array import Elementwise, limits_of
-from stackel.solvers.cvxpy_.stack import (
-    ROWS,
-    Batch,
-    SolverFailure,
-    Stack,
-    choose,
-    run_solver,
-    shape_of,
-)
+from stackel.solvers.cvxpy_.array import Elementwise, expression_of
+from stackel.solvers.cvxpy_.compiled import ROWS, SIZES, Batch, Compiled, shape_of
+from stackel.solvers.cvxpy_.solving import SolverFailure, Tally, choose, run_solver
 from stackel.solvers.cvxpy_.terms import Recovered, Terms
 from stackel.types import Array
 
@@ -40,9 +32,6 @@ and every argument of exp by less than 1."""
 
 CONE_ERROR = 1e-4
 """What a cone solver's answer counts as: accurate to the square of this, about 1e-8."""
-
-GIVE_UP = 20
-"""Breakdowns of the solver in a row, on single elements, after which there is no point going on."""
 
 ROUNDING = 1e-12
 """An action this close to a bound, relative to 1 + |y|, is at it."""
@@ -69,39 +58,25 @@ class Answer:
     good: Array
     error: Array
 
-
-@dataclass
-class Tally:
-    """What the solvers did.
-
-    Attributes:
-        solves: how many problems each of them solved.
-        failures: how often an element was left without an answer.
-        failure: why, the last time.
-        in_a_row: breakdowns of a solver on single elements since one last solved a problem.
-        solver_seconds: time that they say they took [s].
-    """
-
-    solves: Counter[str] = field(default_factory=Counter)
-    failures: int = 0
-    failure: str = ""
-    in_a_row: int = 0
-    solver_seconds: float = 0.0
-
-    def failed(self, failure: SolverFailure) -> None:
-        """Count a failure.
+    @classmethod
+    def none(cls, y: Array, lam: Array, mu: Array) -> Answer:
+        """No answer yet to any element.
 
         Args:
-            failure: what happened.
-
-        Raises:
-            RuntimeError: the solver has broken down for good.
+            y, lam, mu: what stands where none will come; copied.
         """
-        self.failures += 1
-        self.failure = str(failure).splitlines()[0]
-        self.in_a_row += failure.broken
-        if self.in_a_row >= GIVE_UP:
-            raise RuntimeError(f"{GIVE_UP} solves in a row failed, the last by {self.failure}")
+        good, error = np.zeros(len(y), dtype=bool), np.full(len(y), np.inf)
+        return cls(np.array(y), np.array(lam), np.array(mu), good, error)
+
+    def put(self, where: Array, found: Answer) -> None:
+        """Take over what was found.
+
+        Args:
+            where: the elements that it is for (b,).
+            found: replies to b elements; those that are no answers change nothing.
+        """
+        for name, array in vars(found).items():
+            getattr(self, name)[where[found.good]] = array[found.good]
 
 
 class Replies:
@@ -112,15 +87,27 @@ class Replies:
         recovered: its terms.
         solver: see :class:`stackel.solvers.cvxpy_.CVXPY`.
         options: of that solver.
+
+    Attributes:
+        quadratic: whether they are quadratic programs.
+        expands: whether answers may come from expansions.
+        formulas: what of the formulas is solved, in words.
+        accuracy, leader_accuracy: tolerances below which replies and leaders cannot be told apart.
+        difference: step of leaders' slopes, see :class:`stackel.leaders.oracle.Followers`.
     """
+
+    expands = True
+    formulas = "recovered terms, DPP"
+    accuracy, leader_accuracy = 0.0, 0.0
+    difference = 3e-5
 
     def __init__(
         self, game: Game, recovered: Recovered, solver: str | None, options: Mapping[str, Any]
     ) -> None:
-        self.game, self.recovered = game, recovered
-        self.solver, self.options = solver, options
+        self.game, self.recovered, self.options = game, recovered, options
+        self.quadratic = recovered.quadratic
         self.tally = Tally()
-        self._stacks: dict[Any, Stack] = {}
+        self._compiled: dict[Any, Compiled] = {}
         self._solvers = {kind: choose(kind, solver) for kind in (True, False)}
 
     def __call__(
@@ -137,28 +124,15 @@ class Replies:
         Raises:
             RuntimeError: the solver has broken down for good.
         """
-        whole = self.batch(x, rivals)
-        out = Answer(
-            np.array(y),
-            np.array(lam),
-            np.array(mu),
-            np.zeros(len(x), bool),
-            np.full(len(x), np.inf),
-        )
+        whole, out = self.batch(x, rivals), Answer.none(y, lam, mu)
         convex = np.all([t.convex() for t in (whole.objective, *whole.limits)], axis=0)
-        if not convex.all():
-            self.tally.failures += int((~convex).sum())
-            self.tally.failure = NOT_CONVEX
-        warm = np.flatnonzero(convex & (~cold | self.recovered.quadratic))
+        self.tally.lost(int((~convex).sum()), NOT_CONVEX)
+        warm = np.flatnonzero(convex & (~cold | self.quadratic))
         if len(warm):
             self._expanded(whole.at(warm), warm, out)
-        if not self.recovered.quadratic:
-            rest = np.flatnonzero(convex & ~out.good)
-            if len(rest):
-                v, lam, mu, good = self._solve(whole.at(rest), quadratic=False)
-                sure = rest[good]
-                out.y[sure], out.lam[sure], out.mu[sure] = v[good], lam[good], mu[good]
-                out.good[sure], out.error[sure] = True, CONE_ERROR
+        rest = np.flatnonzero(convex & ~out.good)
+        if len(rest) and not self.quadratic:
+            out.put(rest, self._solve(whole.at(rest), quadratic=False))
         return out
 
     def _shared(self, rivals: Array, x: Array) -> tuple[Array, Array]:
@@ -182,19 +156,17 @@ class Replies:
         objective = Terms(np.zeros(slope.shape[:2]), slope, bend, [])
         g = whole.g + (whole.G * y0[:, None]).sum((-1, -2))
         local = Batch(objective, limits, whole.low - y0, whole.high - y0, whole.G, g)
-        finite = np.isfinite(slope).all((-1, -2)) & np.isfinite(bend).all((-1, -2, -3))
-        for t in limits:
-            finite &= np.isfinite(t.const).all(-1) & np.isfinite(t.lin).all((-1, -2))
-        usable = np.flatnonzero(finite)
+        finite = np.all([t.finite() for t in (objective, *limits)], axis=0)
+        usable = np.flatnonzero(finite & np.isfinite(bend).all((-1, -2, -3)))
         if not len(usable):
             return
-        step, lam, mu, good = self._solve(local.at(usable), quadratic=True)
-        y = _snapped(y0[usable] + step, whole.low[usable], whole.high[usable])
-        good &= self._trusted(whole.at(usable), y0[usable], y)
-        at = where[usable[good]]
-        out.y[at], out.lam[at], out.mu[at], out.good[at] = y[good], lam[good], mu[good], True
-        length = np.abs(step[good]).max((-1, -2))
-        out.error[at] = 0.0 if self.recovered.quadratic else length
+        found = self._solve(local.at(usable), quadratic=True)
+        whole, before, step = whole.at(usable), y0[usable], found.y
+        found.y = _snapped(before + step, whole.low, whole.high)
+        found.good &= self._trusted(whole, before, found.y)
+        if not self.quadratic:
+            found.error = np.abs(step).max((-1, -2))
+        out.put(where[usable], found)
 
     @staticmethod
     def _trusted(whole: Batch, before: Array, after: Array) -> Array:
@@ -211,25 +183,22 @@ class Replies:
                 good &= fine.all((-1, -2))
         return good
 
-    def _solve(self, batch: Batch, quadratic: bool) -> tuple[Array, Array, Array, Array]:
-        """All elements, in stacks; where a stack fails its halves are tried."""
-        B, I, n = batch.low.shape
-        v, lam = np.zeros((B, I, n)), np.zeros((B, I, len(batch.limits)))
-        mu, good = np.zeros(batch.g.shape), np.zeros(B, dtype=bool)
-        most = 1
-        while most * 4 * I <= ROWS:
-            most *= 4
+    def _solve(self, batch: Batch, quadratic: bool) -> Answer:
+        """All elements, some at once; where these fail their halves are tried."""
+        B, I, _ = batch.low.shape
+        lam = np.zeros((B, I, len(batch.limits)))
+        out = Answer.none(np.zeros_like(batch.low), lam, np.zeros_like(batch.g))
+        most = max(size for size in SIZES if size == 1 or size * I <= ROWS)
         todo = [np.arange(s, min(s + most, B)) for s in range(0, B, most)]
         while todo:
             part = todo.pop()
-            size = 1
-            while size < len(part):
-                size *= 4
+            size = min(size for size in SIZES if size >= len(part))
             filled = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
             one = batch.at(filled)
             try:
-                stack = self.stack(one)
-                found = stack.solve(one, self._solvers[quadratic], self.options, exact=quadratic)
+                y, lam, mu, name, seconds = self.compiled(one).solve(
+                    one, self._solvers[quadratic], self.options, exact=quadratic
+                )
             except SolverFailure as failure:
                 apart = self._separated(one, part, quadratic)
                 if apart is not None:
@@ -239,27 +208,24 @@ class Replies:
                 else:
                     self.tally.failed(failure)
                 continue
-            self.tally.in_a_row = 0
-            self.tally.solves[found[3]] += 1
-            self.tally.solver_seconds += found[4]
+            self.tally.solved(name, seconds)
             count = len(part)
-            v[part], lam[part], mu[part] = (f[:count] for f in found[:3])
-            good[part] = True
-        return v, lam, mu, good
+            out.y[part], out.lam[part], out.mu[part] = y[:count], lam[:count], mu[:count]
+            out.good[part], out.error[part] = True, 0.0 if quadratic else CONE_ERROR
+        return out
 
     def _separated(self, one: Batch, part: Array, quadratic: bool) -> list[Array] | None:
-        """The elements of a failed stack whose limits can be met; None: that is not the trouble."""
+        """Of a failed problem, the elements whose limits can be met; None: that is no trouble."""
         if len(part) == 1 or not (one.limits or one.g.size):
             return None
         try:
-            stack = self.stack(one, elastic=True)
-            lost = stack.out_of_reach(one, self._solvers[quadratic][-1:], self.options)[: len(part)]
+            elastic, solvers = self.compiled(one, elastic=True), self._solvers[quadratic][-1:]
+            lost = elastic.out_of_reach(one, solvers, self.options)[: len(part)]
         except SolverFailure:
             return None
         if not lost.any():
             return None
-        self.tally.failures += int(lost.sum())
-        self.tally.failure = "limits that cannot be met: infeasible"
+        self.tally.lost(int(lost.sum()), "limits that cannot be met: infeasible")
         return [part[~lost]] if not lost.all() else []
 
     def batch(self, x: Array, rivals: Array) -> Batch:
@@ -282,22 +248,22 @@ class Replies:
             rivals: everybody's actions (I, n).
         """
         batch = self.batch(x[None], rivals[None])
-        stack = self.stack(batch)
-        stack.put(batch)
-        return stack.problem
+        compiled = self.compiled(batch)
+        compiled.put(batch)
+        return compiled.problem
 
-    def stack(self, batch: Batch, elastic: bool = False) -> Stack:
+    def compiled(self, batch: Batch, elastic: bool = False) -> Compiled:
         """The compiled problem for numbers of this form.
 
         Args:
             batch: shows the form.
-            elastic: as for :class:`Stack`.
+            elastic: as for :class:`Compiled`.
         """
         functions = tuple(shape_of(t) for t in (batch.objective, *batch.limits))
         key = (len(batch), functions, elastic)
-        if key not in self._stacks:
-            self._stacks[key] = Stack(batch, elastic)
-        return self._stacks[key]
+        if key not in self._compiled:
+            self._compiled[key] = Compiled(batch, elastic)
+        return self._compiled[key]
 
 
 def _snapped(y: Array, low: Array, high: Array) -> Array:
@@ -314,11 +280,16 @@ class FormulaReplies:
 
     Args:
         game: the market.
-        solver, options: as for :class:`Replies`.
+        solver, options: as for :class:`Replies`, which explains the attributes.
     """
 
+    quadratic, expands = False, False
+    formulas = "as written, compiled at every solve"
+    accuracy, leader_accuracy = 1e-7, 1e-5
+    difference = 3e-3
+
     def __init__(self, game: Game, solver: str | None, options: Mapping[str, Any]) -> None:
-        self.game, self.solver, self.options = game, solver, options
+        self.game, self.options = game, options
         self.tally = Tally()
         self._solvers = choose(False, solver)
 
@@ -334,7 +305,8 @@ class FormulaReplies:
         y = cp.Variable(self.game.follower_shape, name=self.game.follower_action.name)
         own = Elementwise(y)
         payoff = self.game.follower_payoff(own, rivals, x).expression
-        limits, shared = ([e <= 0 for e in es] for es in limits_of(self.game, own, rivals, x))
+        groups = self.game.follower_limits(own, rivals, x), self.game.shared_limits(own, x)
+        limits, shared = ([expression_of(e) <= 0 for e in g.values()] for g in groups)
         bounds = []
         for values, sign in zip(self.game.follower_bounds, (1.0, -1.0), strict=True):
             where = np.flatnonzero(np.isfinite(values).ravel())
@@ -362,32 +334,19 @@ class FormulaReplies:
         Raises:
             RuntimeError: the solver has broken down for good.
         """
-        import cvxpy as cp
-
-        out = Answer(
-            np.array(y),
-            np.array(lam),
-            np.array(mu),
-            np.zeros(len(x), bool),
-            np.full(len(x), np.inf),
-        )
+        out = Answer.none(y, lam, mu)
         for e in range(len(x)):
             try:
                 self._one(e, x[e], rivals[e], out)
-            except (SolverFailure, cp.error.DCPError) as error:
-                known = isinstance(error, SolverFailure)
-                self.tally.failed(error if known else SolverFailure(str(error), broken=False))
-            else:
-                self.tally.in_a_row = 0
+            except SolverFailure as failure:
+                self.tally.failed(failure)
         return out
 
     def _one(self, e: int, x: Array, rivals: Array, out: Answer) -> None:
         problem, y, limits, shared = self.problem(x, rivals)
         if not problem.is_dcp():
             raise SolverFailure(NOT_CONVEX, broken=False)
-        name, seconds = run_solver(problem, self._solvers, self.options, exact=False)
-        self.tally.solves[name] += 1
-        self.tally.solver_seconds += seconds
+        self.tally.solved(*run_solver(problem, self._solvers, self.options, exact=False))
         low, high = self.game.follower_bounds
         out.y[e] = np.clip(y.value, low, high)
         if limits:

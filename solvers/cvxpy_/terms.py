@@ -11,15 +11,15 @@ rivals and leaders. They are what a compiled CVXPY problem takes as parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from stackel.calculus import structure
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.derivatives import directional
 from stackel.calculus.expression import Expression, constant
 from stackel.calculus.program import compile_program
-from stackel.calculus.structure import Structure, degree, split
+from stackel.calculus.structure import degree, split
 from stackel.types import Array
 
 NEGLIGIBLE = 1e-10
@@ -31,7 +31,7 @@ class AtomKind:
     """What an atom is, apart from its numbers.
 
     Attributes:
-        op: ``log``, ``exp``, ``sqrt`` or ``pow``.
+        op: ``log``, ``exp`` or ``pow``, which roots are too.
         exponent: of a power; numbers that broadcast to the rows (I, v).
         width: v, the number of arguments of each follower.
     """
@@ -43,30 +43,33 @@ class AtomKind:
     @property
     def convex(self) -> bool:
         """Whether its function is convex, for every exponent; otherwise it counts as concave."""
-        if self.op == "pow":
-            assert self.exponent is not None
-            return bool(((self.exponent >= 1) | (self.exponent <= 0)).all())
-        return self.op == "exp"
+        if self.exponent is None:
+            return self.op == "exp"
+        return bool(((self.exponent >= 1) | (self.exponent <= 0)).all())
+
+    @property
+    def sign(self) -> float:
+        """What its convex multiples are multiplied by: 1, or -1 of a concave function."""
+        return 1.0 if self.convex else -1.0
 
     @property
     def positive(self) -> bool:
         """Whether its argument must stay positive."""
-        if self.op != "pow":
-            return self.op != "exp"
-        assert self.exponent is not None
+        if self.exponent is None:
+            return self.op == "log"
         even = (self.exponent >= 0) & (self.exponent % 2 == 0)
         return not bool(even.all())
 
     def values(self, z: Array) -> tuple[Array, Array, Array]:
         """The function and its first two derivatives at arguments (B, I, v)."""
         with np.errstate(all="ignore"):
-            if self.op == "exp":
-                e = np.exp(z)
-                return e, e, e
+            if self.exponent is not None:
+                p = self.exponent
+                return z**p, p * z ** (p - 1), p * (p - 1) * z ** (p - 2)
             if self.op == "log":
                 return np.log(z), 1 / z, -1 / z**2
-            p = np.asarray(0.5 if self.exponent is None else self.exponent)
-            return z**p, p * z ** (p - 1), p * (p - 1) * z ** (p - 2)
+            e = np.exp(z)
+            return e, e, e
 
 
 @dataclass
@@ -109,17 +112,20 @@ class Terms:
         quad = None if self.quad is None else self.quad[batch]
         return Terms(self.const[batch], self.lin[batch], quad, atoms)
 
+    def finite(self) -> Array:
+        """Whether its affine part is finite (B,)."""
+        return np.isfinite(self.const).all(-1) & np.isfinite(self.lin).all((-1, -2))
+
     def convex(self) -> Array:
         """Whether it is convex by the signs of its terms, (B,); numbers must be finite."""
-        good = np.isfinite(self.const).all(-1) & np.isfinite(self.lin).all((-1, -2))
+        good = self.finite()
         if self.quad is not None:
             Q = np.where(np.isfinite(self.quad), self.quad, -1.0)
             size = 1e-300 + np.abs(Q).max((-1, -2, -3))
             good &= np.linalg.eigvalsh(Q).min((-1, -2)) >= -NEGLIGIBLE * size
         for kind, a in self.atoms:
-            signed = a.coef if kind.convex else -a.coef
             size = np.abs(a.coef).max((-1, -2))
-            good &= (signed >= -NEGLIGIBLE * size[:, None, None]).all((-1, -2))
+            good &= (kind.sign * a.coef >= -NEGLIGIBLE * size[:, None, None]).all((-1, -2))
             good &= np.isfinite(a.A).all((-1, -2, -3)) & np.isfinite(a.b).all((-1, -2))
         return good
 
@@ -155,25 +161,22 @@ class Recovered:
 
     def __init__(self, calculus: Calculus) -> None:
         self.calculus = calculus
-        own = calculus.formulas.Y
-        nodes = [
-            (-1.0, calculus.formulas.follower_payoff),
-            *((1.0, e) for e in calculus.formulas.own_limits.values()),
-        ]
-        shared = calculus.formulas.shared_limits.values()
-        self.complete = all(degree(e, own) <= 1 for e in shared)
-        self._outputs: list[Expression] = []
-        self._plans = [self._plan(sign, node, split(node, own)) for sign, node in nodes]
-        self.quadratic = self.complete and not any(
-            p["atoms"] or (k and p["quad"]) for k, p in enumerate(self._plans)
+        formulas, own = calculus.formulas, calculus.formulas.Y
+        nodes = (formulas.follower_payoff, *formulas.own_limits.values())
+        self._widths = [node.shape[1] for node in nodes]
+        self._structures = [split(node, own) for node in nodes]
+        polynomials = [s.polynomial for s in self._structures]
+        self._curved = [p is not None and degree(p, own) > 1 for p in polynomials]
+        atoms = [atom for s in self._structures for atom in s.atoms]
+        self.complete = (
+            all(degree(e, own) <= 1 for e in formulas.shared_limits.values())
+            and not any(s.other for s in self._structures)
+            and all(atom.curvature for atom in atoms)
         )
+        self.quadratic = self.complete and not atoms and not any(self._curved[1:])
         if self.complete:
-            inputs = [own, calculus.formulas.R, calculus.formulas.X]
-            self._program = compile_program(inputs, self._outputs)
-
-    def _keep(self, node: Expression) -> int:
-        self._outputs.append(node)
-        return len(self._outputs) - 1
+            outputs = [e for k in range(len(nodes)) for e in self._numbers(k)]
+            self._program = compile_program([own, formulas.R, formulas.X], outputs)
 
     def _slopes(self, node: Expression) -> list[Expression]:
         """Derivatives by each decision of the own action."""
@@ -181,36 +184,18 @@ class Recovered:
         units = [np.eye(own.shape[1])[b] * np.ones(own.shape) for b in range(own.shape[1])]
         return [directional([node], {own: constant(u)})[0] for u in units]
 
-    def _plan(self, sign: float, node: Expression, structure: Structure) -> dict[str, Any]:
-        """Which outputs hold a formula's numbers."""
-        n, w = self.calculus.formulas.Y.shape[1], node.shape[1]
-        plan: dict[str, Any] = {"sign": sign, "width": w, "const": None, "quad": None, "atoms": []}
-        self.complete &= not structure.other and not any(a.curvature == 0 for a in structure.atoms)
-        polynomial = structure.polynomial
-        if polynomial is not None:
-            plan["const"] = self._keep(polynomial)
-            slopes = self._slopes(polynomial)
-            plan["lin"] = [self._keep(s) for s in slopes]
-            if degree(polynomial, self.calculus.formulas.Y) > 1:
-                bends = [self._slopes(s) for s in slopes]
-                plan["quad"] = [[self._keep(bends[a][b]) for b in range(n)] for a in range(n)]
-        for atom in structure.atoms:
-            f = atom.function
-            exponent = f.args[1].param if f.op == "pow" else None
-            width = max(f.shape[1], atom.coefficient.shape[1])
-            if not atom.summed:
-                width = max(width, w)
-            plan["atoms"].append(
-                {
-                    "kind": AtomKind(f.op, exponent, width if atom.summed else 1),
-                    "summed": atom.summed,
-                    "width": width,
-                    "coef": self._keep(atom.coefficient),
-                    "b": self._keep(f.args[0]),
-                    "A": [self._keep(s) for s in self._slopes(f.args[0])],
-                }
-            )
-        return plan
+    def _numbers(self, k: int) -> list[Expression]:
+        """What formula k's terms are made of, in the order in which :meth:`terms` takes it."""
+        parts, out = self._structures[k], []
+        if parts.polynomial is not None:
+            slopes = self._slopes(parts.polynomial)
+            out += [parts.polynomial, *slopes]
+            if self._curved[k]:
+                out += [bend for slope in slopes for bend in self._slopes(slope)]
+        for atom in parts.atoms:
+            argument = atom.function.args[0]
+            out += [atom.coefficient, argument, *self._slopes(argument)]
+        return out
 
     def terms(self, rivals: Array, x: Array) -> list[Terms]:
         """The negated payoff's terms, then each limit's.
@@ -219,37 +204,33 @@ class Recovered:
             rivals: everybody's actions (B, I, n).
             x: leader actions (B, d, J).
         """
-        shape = rivals.shape
+        B, I, n = rivals.shape
         with np.errstate(all="ignore"):
-            values = self._program(np.zeros(shape[-2:]), rivals, x)
+            values = iter(self._program(np.zeros((I, n)), rivals, x))
 
-        def wide(index: int, width: int) -> Array:
-            return np.broadcast_to(values[index], (*shape[:2], width))
+        def take(width: int) -> Array:
+            return np.broadcast_to(next(values), (B, I, width))
+
+        def slopes(width: int) -> Array:
+            return np.stack([take(width) for _ in range(n)], axis=-1)
 
         out = []
-        for plan in self._plans:
-            sign, w = plan["sign"], plan["width"]
-            const, lin, quad = np.zeros((*shape[:2], w)), np.zeros((*shape[:2], w, shape[2])), None
-            if plan["const"] is not None:
-                const = sign * wide(plan["const"], w)
-                lin = sign * np.stack([wide(k, w) for k in plan["lin"]], axis=-1)
-            if plan["quad"] is not None:
-                rows = [np.stack([wide(k, w) for k in row], axis=-1) for row in plan["quad"]]
-                quad = sign * np.stack(rows, axis=-2)
+        for k, parts in enumerate(self._structures):
+            sign, w = 1.0 if k else -1.0, self._widths[k]
+            const, lin, quad = np.zeros((B, I, w)), np.zeros((B, I, w, n)), None
+            if parts.polynomial is not None:
+                const, lin = sign * take(w), sign * slopes(w)
+            if self._curved[k]:
+                quad = sign * np.stack([slopes(w) for _ in range(n)], axis=-2)
+            atoms = []
+            for a in parts.atoms:
+                v = max(a.function.shape[1], a.coefficient.shape[1], 1 if a.summed else w)
+                coef, b, A = sign * take(v), take(v), slopes(v)
+                atoms.append((a, Atom(coef, A, b)))
             for c in range(w):
-                atoms = []
-                for one in plan["atoms"]:
-                    v = one["width"]
-                    columns = slice(None) if one["summed"] else slice(c, c + 1)
-                    coef = sign * wide(one["coef"], v)[..., columns]
-                    A = np.stack([wide(k, v) for k in one["A"]], axis=-1)[..., columns, :]
-                    kind = one["kind"]
-                    if kind.exponent is not None and kind.exponent.ndim and not one["summed"]:
-                        own = np.broadcast_to(kind.exponent, (shape[1], v))[..., columns]
-                        kind = AtomKind(kind.op, own, 1)
-                    atoms.append((kind, Atom(coef, A, wide(one["b"], v)[..., columns])))
-                curved = None if quad is None else quad[..., c, :, :]
-                out.append(Terms(const[..., c], lin[..., c, :], curved, atoms))
+                bend = None if quad is None else quad[..., c, :, :]
+                of_column = [_of_column(c, *atom) for atom in atoms]
+                out.append(Terms(const[..., c], lin[..., c, :], bend, of_column))
         return out
 
     def agrees(self, y: Array, rivals: Array, x: Array) -> bool:
@@ -259,12 +240,24 @@ class Recovered:
             y, rivals: actions (I, n).
             x: leader actions (d, J).
         """
-        payoff, *limits = self.terms(rivals[None], x[None])
-        wanted = [-self.calculus.follower_payoffs(y, rivals, x)]
-        lam, mu = self.calculus.zeros(())
-        c = self.calculus.system(y, rivals, x, lam, mu)[1]
-        wanted += [c[:, k] for k in range(self.calculus.m)]
+        limits = self.calculus.system(y, rivals, x, *self.calculus.zeros(()))[1]
+        wanted = [-self.calculus.follower_payoffs(y, rivals, x), *limits.T]
         return all(
             np.allclose(terms.expand(y[None])[0][0], value, rtol=1e-9, atol=1e-10)
-            for terms, value in zip([payoff, *limits], wanted, strict=True)
+            for terms, value in zip(self.terms(rivals[None], x[None]), wanted, strict=True)
         )
+
+
+def _of_column(c: int, found: structure.Atom, numbers: Atom) -> tuple[AtomKind, Atom]:
+    """An atom as it stands in a formula's column c: all of it, if it is summed over columns."""
+    op, exponent, columns = found.function.op, None, slice(None)
+    if op == "pow":
+        exponent = found.function.args[1].param
+    elif op == "sqrt":
+        op, exponent = "pow", np.asarray(0.5)
+    if not found.summed:
+        columns = slice(c, c + 1)
+        if exponent is not None and exponent.ndim:
+            exponent = np.broadcast_to(exponent, numbers.coef.shape[1:])[..., columns]
+    coef, b = numbers.coef[..., columns], numbers.b[..., columns]
+    return AtomKind(op, exponent, coef.shape[-1]), Atom(coef, numbers.A[..., columns, :], b)
