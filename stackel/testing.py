@@ -122,19 +122,20 @@ def _check_rows(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Ge
     """Another follower's row of y must not matter: it must come through rivals."""
     other = _inside(*game.follower_bounds, rng)
     name, calculus = type(game).__name__, trace(game)
+    none = calculus.zeros(())  # multipliers of nothing
     for i in range(min(len(y), 3)):
         mixed = other.copy()
         mixed[i] = y[i]
-        payoffs = [calculus.follower_payoffs(a, rivals, x)[i] for a in (y, mixed)]
+        own, apart = (calculus.follower_payoffs(a, rivals, x)[i] for a in (y, mixed))
         _expect(
-            np.isclose(*payoffs, rtol=1e-9, atol=1e-12),
+            np.isclose(own, apart, rtol=1e-9, atol=1e-12),
             f"{name}.follower_payoff of follower {i} changes with another "
             "follower's row of y; take the others' actions from rivals, as in over_followers("
             "rivals) - rivals",
         )
-        limits = [calculus.system(a, rivals, x, *calculus.zeros(()))[1][i] for a in (y, mixed)]
+        own, apart = (calculus.system(a, rivals, x, *none)[1][i] for a in (y, mixed))
         _expect(
-            np.allclose(*limits, rtol=1e-9, atol=1e-12),
+            np.allclose(own, apart, rtol=1e-9, atol=1e-12),
             f"{name}.follower_limits of follower {i} change with another "
             "follower's row of y; take the others' actions from rivals, or state a shared limit",
         )

@@ -113,7 +113,7 @@ def on_symbols(game: Game) -> Game:
 
 def _variables(bounds: tuple[Array, Array], start: Array) -> Any:
     """Pyomo variables on a grid, within bounds that may be infinite."""
-    low, high = (np.where(np.isfinite(bound), bound, None) for bound in bounds)
+    low, high = (np.where(np.isfinite(bound), bound, np.array(None)) for bound in bounds)
     return pyo.Var(
         list(np.ndindex(start.shape)),
         bounds=lambda _, *place: (low[place], high[place]),

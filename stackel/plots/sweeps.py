@@ -197,7 +197,7 @@ class _Picture:
             if name not in table:
                 continue
             filled = label == PRINTED
-            look = {
+            look: dict[str, Any] = {
                 "linestyle": "",
                 "marker": "X" if filled else MARKS[k % len(MARKS)],
                 "markersize": 6.5 if filled else 5.5,
