@@ -223,10 +223,8 @@ def add_market(model: Any, game: Game, x: Array) -> list[Pair]:
         list(shared), rule=lambda m, *key: together(shared[key]) + m.shared_slack[key] == 0
     )
     model.del_component(model.rivals)
-    for slack, dual in (
-        (model.slack, model.multiplier),
-        (model.shared_slack, model.shared_multiplier),
-    ):
+    limits = (model.slack, model.multiplier), (model.shared_slack, model.shared_multiplier)
+    for slack, dual in limits:
         pairs += [Pair(f"{k[0]}{[*k[1:]]}", slack[k], 0.0, 1, dual[k]) for k in dual]
     return pairs
 

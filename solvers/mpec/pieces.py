@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import pyomo.environ as pyo
 
 from stackel.run import Run
-from stackel.solvers.mpec.ipopt import Ipopt, Outcome, Program
+from stackel.solvers.mpec.ipopt import Ipopt, Program
 from stackel.solvers.mpec.model import Pair
 from stackel.solvers.mpec.reformulations.base import Mode
 
@@ -120,14 +120,14 @@ class PairedProblem:
     def _loss(self) -> float:
         return float(pyo.value(self.model.objective))
 
-    def _solve(self, program: Program) -> Outcome:
+    def _solve(self, program: Program) -> bool:
         run = self.method.run
         run.check()
         outcome = program.solve(None if run.time_limit is None else run.time_limit - run.elapsed)
         self.solves += 1
         self.message = outcome.message
         run.check()
-        return outcome
+        return outcome.solved
 
     # -- solving -------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class PairedProblem:
         good = None
         for value in self.method.mode.schedule(self.method.tolerance)[skip:]:
             self.model.complementarity.knob.set_value(value)
-            if self._solve(self._approach).solved:
+            if self._solve(self._approach):
                 good = self.snapshot()
             elif good is not None:
                 break
@@ -215,10 +215,8 @@ class PairedProblem:
         """Solve with the chosen sides held at zero."""
         held = []
         for pair, side in zip(self.pairs, sides, strict=True):
-            for variable, value, other in (
-                (pair.variable, pair.bound, "b"),
-                (pair.dual, 0.0, "a"),
-            ):
+            halves = (pair.variable, pair.bound, "b"), (pair.dual, 0.0, "a")
+            for variable, value, other in halves:
                 if side != other and not variable.fixed:
                     variable.fix(value)
                     held.append(variable)
@@ -226,7 +224,7 @@ class PairedProblem:
         last = pyo.value(knob)
         knob.set_value(0.0)
         try:
-            solved = self._solve(self._piece).solved
+            solved = self._solve(self._piece)
         finally:
             knob.set_value(last)
             for variable in held:

@@ -243,11 +243,7 @@ class Search:
         return self._point(Status.ITERATION_LIMIT, detail, all_at_once=tries)
 
     def _point(
-        self,
-        status: Status,
-        detail: str = "",
-        joint: StrongStationarity | None = None,
-        **more: int,
+        self, status: Status, detail: str = "", joint: StrongStationarity | None = None, **more: int
     ) -> Point:
         """Where the search stands, or the leaders' joint problem."""
         model = self.last.model if joint is None else joint.model
