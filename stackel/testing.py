@@ -43,18 +43,16 @@ def check_game(game: Game, *, seed: int = 0) -> None:
         GameError: a formula that does not differentiate or run, infeasible limits, ...
         AssertionError: a rule that is broken, and how to mend it.
     """
-    for action, method in (
-        (game.leader_action, "leader_action"),
-        (game.follower_action, "follower_action"),
-    ):
+    for method in ("leader_action", "follower_action"):
+        action = getattr(game, method)
         _expect(isinstance(action, Action), f"{method} returns {action!r}; return an Action")
     check(game)
     rng = np.random.default_rng(seed)
     for _ in range(TRIALS):
-        x, y, rivals = _profile(game, rng), _answer(game, rng), _answer(game, rng)
-        _check_plain(game, x, y, rivals)
-        _check_rows(game, x, y, rivals, rng)
-        _check_slopes(game, x, y, rivals, rng)
+        trial = _trial(game, rng)
+        _check_plain(game, *trial)
+        _check_rows(game, *trial, rng)
+        _check_slopes(game, *trial, rng)
     _check_batches(game, rng)
     settled = response.settle(game, middle(*game.leader_bounds))
     _expect(
@@ -76,29 +74,27 @@ def _inside(low: Array, high: Array, rng: np.random.Generator) -> Array:
     return low + (high - low) * rng.uniform(0.2, 0.8, low.shape)
 
 
-def _profile(game: Game, rng: np.random.Generator) -> Array:
-    return _inside(*game.leader_bounds, rng)
-
-
-def _answer(game: Game, rng: np.random.Generator) -> Array:
-    return _inside(*game.follower_bounds, rng)
+def _trial(game: Game, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Leader actions (d, J), follower actions and rivals' actions (I, n) inside the bounds."""
+    x = _inside(*game.leader_bounds, rng)
+    y, rivals = (_inside(*game.follower_bounds, rng) for _ in range(2))
+    return x, y, rivals
 
 
 def _formulas(game: Game, x: Array, y: Array, rivals: Array) -> dict[str, Array]:
     """Every formula on plain arrays."""
+    values = {
+        "follower_payoff": game.follower_payoff(y, rivals, x),
+        "leader_payoff": game.leader_payoff(x, y),
+    }
+    for formula, limits in (
+        ("follower_limits", game.follower_limits(y, rivals, x)),
+        ("shared_limits", game.shared_limits(y, x)),
+        ("leader_limits", game.leader_limits(x, y)),
+    ):
+        values |= {f"{formula}[{key!r}]": value for key, value in limits.items()}
     name = type(game).__name__
-    out = {
-        f"{name}.follower_payoff": game.follower_payoff(y, rivals, x),
-        f"{name}.leader_payoff": game.leader_payoff(x, y),
-    }
-    limits = {
-        "follower_limits": game.follower_limits(y, rivals, x),
-        "shared_limits": game.shared_limits(y, x),
-        "leader_limits": game.leader_limits(x, y),
-    }
-    for formula, values in limits.items():
-        out |= {f"{name}.{formula}[{key!r}]": value for key, value in values.items()}
-    return {key: np.asarray(value, dtype=float) for key, value in out.items()}
+    return {f"{name}.{key}": np.asarray(value, dtype=float) for key, value in values.items()}
 
 
 def _check_plain(game: Game, x: Array, y: Array, rivals: Array) -> None:
@@ -124,36 +120,35 @@ def _check_plain(game: Game, x: Array, y: Array, rivals: Array) -> None:
 
 def _check_rows(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator) -> None:
     """Another follower's row of y must not matter: it must come through rivals."""
-    other = _answer(game, rng)
+    other = _inside(*game.follower_bounds, rng)
+    name, calculus = type(game).__name__, trace(game)
+    none = calculus.zeros(())  # multipliers of nothing
     for i in range(min(len(y), 3)):
         mixed = other.copy()
         mixed[i] = y[i]
-        before = trace(game).follower_payoffs(y, rivals, x)[i]
-        after = trace(game).follower_payoffs(mixed, rivals, x)[i]
+        own, apart = (calculus.follower_payoffs(a, rivals, x)[i] for a in (y, mixed))
         _expect(
-            np.isclose(before, after, rtol=1e-9, atol=1e-12),
-            f"{type(game).__name__}.follower_payoff of follower {i} changes with another "
+            np.isclose(own, apart, rtol=1e-9, atol=1e-12),
+            f"{name}.follower_payoff of follower {i} changes with another "
             "follower's row of y; take the others' actions from rivals, as in over_followers("
             "rivals) - rivals",
         )
-        lam, mu = trace(game).zeros(())
-        own, apart = (trace(game).system(a, rivals, x, lam, mu)[1][i] for a in (y, mixed))
+        own, apart = (calculus.system(a, rivals, x, *none)[1][i] for a in (y, mixed))
         _expect(
             np.allclose(own, apart, rtol=1e-9, atol=1e-12),
-            f"{type(game).__name__}.follower_limits of follower {i} change with another "
+            f"{name}.follower_limits of follower {i} change with another "
             "follower's row of y; take the others' actions from rivals, or state a shared limit",
         )
 
 
 def _check_slopes(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator) -> None:
     """The traced derivative against a central difference, along a random direction."""
+    calculus = trace(game)
     direction = rng.normal(size=y.shape)
     step = 1e-6 * (1 + np.abs(y).max())
-    ahead, behind = (
-        trace(game).follower_payoffs(y + s * step * direction, rivals, x) for s in (1, -1)
-    )
-    lam, mu = trace(game).zeros(())
-    slope = -(trace(game).system(y, rivals, x, lam, mu)[0] * direction).sum(-1)
+    ends = (y + s * step * direction for s in (1, -1))
+    ahead, behind = (calculus.follower_payoffs(end, rivals, x) for end in ends)
+    slope = -(calculus.system(y, rivals, x, *calculus.zeros(()))[0] * direction).sum(-1)
     difference = (ahead - behind) / (2 * step)
     scale = np.abs(slope).max() + np.abs(ahead).max() + 1e-12
     _expect(
@@ -165,7 +160,7 @@ def _check_slopes(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.
 
 def _check_batches(game: Game, rng: np.random.Generator) -> None:
     """Batch axes in front must change nothing."""
-    some = [(_profile(game, rng), _answer(game, rng), _answer(game, rng)) for _ in range(3)]
+    some = [_trial(game, rng) for _ in range(3)]
     x, y, rivals = (np.stack(part) for part in zip(*some, strict=True))
     together = _formulas(game, x, y, rivals)
     for k, one in enumerate(some):
@@ -218,13 +213,12 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
             _expect(bool(refusal.reasons), f"{one.name} refuses at its answer without a reason")
             return
         answers.append(point)
-        x, y = np.asarray(point.x), np.asarray(point.y)
-        _expect(x.shape == game.leader_shape, f"x has shape {x.shape}, not {game.leader_shape}")
-        _expect(y.shape == game.follower_shape, f"y has shape {y.shape}, not {game.follower_shape}")
-        for what, value, (low, high) in (
-            ("x", x, game.leader_bounds),
-            ("y", y, game.follower_bounds),
+        for what, actions, shape, (low, high) in (
+            ("x", point.x, game.leader_shape, game.leader_bounds),
+            ("y", point.y, game.follower_shape, game.follower_bounds),
         ):
+            value = np.asarray(actions)
+            _expect(value.shape == shape, f"{what} has shape {value.shape}, not {shape}")
             slack = 1e-9 * (1 + np.abs(value))
             inside = np.isfinite(value) & (value >= low - slack) & (value <= high + slack)
             _expect(bool(inside.all()), f"{what} is not finite or leaves its bounds: {value}")
@@ -232,8 +226,9 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
         _expect(len(run.history) > 0, "no history: call run.step once an iteration")
     for name, before in data.items():
         _expect(np.array_equal(before, vars(game)[name]), f"{one.name} changes the game's {name}")
+    first, second = answers
     _expect(
-        np.array_equal(answers[0].x, answers[1].x) and np.array_equal(answers[0].y, answers[1].y),
+        np.array_equal(first.x, second.x) and np.array_equal(first.y, second.y),
         f"{one.name} gives two answers for one seed; draw random numbers from run.rng only",
     )
     eq = solve(game, one, seed=seed, throw=False)

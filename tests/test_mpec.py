@@ -29,8 +29,8 @@ pyo = pytest.importorskip("pyomo.environ")
 pytest.importorskip("casadi")
 
 from stackel.solvers.mpec import MPEC, build, ipopt  # noqa: E402
-from stackel.solvers.mpec.complementarity import names  # noqa: E402
 from stackel.solvers.mpec.model import Pair, Ties  # noqa: E402
+from stackel.solvers.mpec.reformulations import names  # noqa: E402
 from stackel.solvers.mpec.stationarity import kind  # noqa: E402
 
 MODES = ["fischer-burmeister", "penalty", "product"]

@@ -7,6 +7,7 @@ and constraints its writer reports; values and multipliers come back in that ord
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -24,6 +25,8 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import pyomo.environ as pyo
+from pyomo.repn.plugins.nl_writer import NLWriter
 
 from stackel.errors import OptionError
 from stackel.types import Array
@@ -85,14 +88,11 @@ def idaes_folder() -> Path | None:
 
 def locate() -> Ipopt | None:
     """The first IPOPT found, or None."""
-    folder = idaes_folder()
-    if folder is not None:
-        found = shutil.which("ipopt", path=str(folder))
+    # In no folder ("") nothing is found; None is the PATH.
+    for source, folder in (("idaes", str(idaes_folder() or "")), ("path", None)):
+        found = shutil.which("ipopt", path=folder)
         if found:
-            return Ipopt("idaes", Path(found))
-    found = shutil.which("ipopt")
-    if found:
-        return Ipopt("path", Path(found))
+            return Ipopt(source, Path(found))
     return Ipopt("casadi") if find_spec("casadi") is not None else None
 
 
@@ -103,12 +103,10 @@ class Outcome:
     Attributes:
         solved: whether IPOPT's test (or its acceptable one) is met.
         message: IPOPT's own words.
-        iterations: IPOPT's count, where it is known.
     """
 
     solved: bool
     message: str
-    iterations: int | None = None
 
 
 class Program:
@@ -155,14 +153,10 @@ class Program:
 
     # -- the written problem -------------------------------------------------------------------
 
-    def _write(self, folder: Path) -> tuple[Path, list[Any], list[Any]]:
-        """The .nl file, its variables and its constraints in order."""
-        import pyomo.environ as pyo
-        from pyomo.repn.plugins.nl_writer import NLWriter
-
+    def _write(self, file: Path) -> Any:
+        """Write the .nl file; the writer's report has its variables and constraints in order."""
         variables = list(self.model.component_data_objects(pyo.Var))
         held = [(v, v.value, v.lb, v.ub) for v in variables if v.fixed]
-        file = folder / "model.nl"
         for block in self.without:
             block.deactivate()
         try:
@@ -171,13 +165,12 @@ class Program:
                 v.setlb(value)
                 v.setub(value)
             with file.open("w", newline="\n", encoding="ascii") as stream:
-                written = NLWriter().write(
+                return NLWriter().write(
                     self.model,
                     stream,
                     linear_presolve=False,
                     scale_model=False,
                     export_defined_variables=False,
-                    symbolic_solver_labels=False,
                 )
         finally:
             for v, value, low, high in held:
@@ -186,20 +179,15 @@ class Program:
                 v.fix(value)
             for block in self.without:
                 block.activate()
-        return file, list(written.variables), list(written.constraints)
 
-    def _load(
-        self,
-        variables: Sequence[Any],
-        constraints: Sequence[Any],
-        values: Array,
-        dual: Array,
-        reduced: Array,
-    ) -> None:
-        for v, value in zip(variables, values, strict=True):
+    def _load(self, written: Any, values: Array, dual: Array, reduced: Array) -> None:
+        for v, value in zip(written.variables, values, strict=True):
             if not v.fixed:
                 v.set_value(float(value), skip_validation=True)
-        for name, owners, numbers in (("dual", constraints, dual), ("rc", variables, reduced)):
+        for name, owners, numbers in (
+            ("dual", written.constraints, dual),
+            ("rc", written.variables, reduced),
+        ):
             suffix = self.model.component(name)
             if suffix is not None and len(numbers) == len(owners):
                 suffix.clear()
@@ -212,16 +200,17 @@ class Program:
     # -- inside casadi -------------------------------------------------------------------------
 
     @cached_property
-    def _read(self) -> tuple[dict[str, Any], tuple[Any, Any], list[Any], list[Any]]:
-        """casadi's problem, its constraints' bounds, and the Pyomo objects in its order."""
+    def _read(self) -> tuple[dict[str, Any], Any, Any]:
+        """casadi's problem, its builder, and the Pyomo objects in its order."""
         import casadi
 
+        builder = casadi.NlpBuilder()
         with tempfile.TemporaryDirectory(prefix="stackel-") as folder:
-            file, variables, constraints = self._write(Path(folder))
-            builder = casadi.NlpBuilder()
+            file = Path(folder, "model.nl")
+            written = self._write(file)
             builder.import_nl(str(file), {"verbose": False})
         problem = {"x": casadi.vcat(builder.x), "f": builder.f, "g": casadi.vcat(builder.g)}
-        return problem, (builder.g_lb, builder.g_ub), variables, constraints
+        return problem, builder, written
 
     def _solver(self, seconds: float | None) -> Any:
         """casadi takes options at compilation only: compiled anew as the time runs out."""
@@ -245,25 +234,26 @@ class Program:
         return solver
 
     def _solve_inside(self, seconds: float | None) -> Outcome:
-        _, (g_low, g_high), variables, constraints = self._read
+        _, built, written = self._read
         solver = self._solver(seconds)
-        start, low, high = (np.array(part) for part in zip(*map(_box, variables), strict=True))
+        start, low, high = (
+            np.array(part) for part in zip(*map(_box, written.variables), strict=True)
+        )
         with _held_interrupt():
-            found = solver(x0=start, lbx=low, ubx=high, lbg=g_low, ubg=g_high)
-        stats = solver.stats()
-        message = stats["return_status"]
-        if message == "Invalid_Option":
-            raise self._bad_option(message.replace("_", " "))
+            found = solver(x0=start, lbx=low, ubx=high, lbg=built.g_lb, ubg=built.g_ub)
+        message = solver.stats()["return_status"].replace("_", " ")
+        if message == "Invalid Option":
+            raise self._bad_option(message)
         values, dual, reduced = (np.array(found[k]).ravel() for k in ("x", "lam_g", "lam_x"))
         if np.isfinite(values).all():
-            self._load(variables, constraints, values, -dual, -reduced)
-        solved = message in ("Solve_Succeeded", "Solved_To_Acceptable_Level")
-        return Outcome(solved, message.replace("_", " "), stats.get("iter_count"))
+            self._load(written, values, -dual, -reduced)
+        return Outcome(message in ("Solve Succeeded", "Solved To Acceptable Level"), message)
 
     # -- as an executable ----------------------------------------------------------------------
 
     def _solve_outside(self, folder: Path, seconds: float | None) -> Outcome:
-        file, variables, constraints = self._write(folder)
+        file = folder / "model.nl"
+        written = self._write(file)
         options = {**self.options, "print_level": 0, "sb": "yes"}
         if seconds is not None:
             options["max_wall_time"] = max(seconds, 1e-3)
@@ -291,12 +281,12 @@ class Program:
                 + (f": {said[-1]}" if said else "")
             )
         solution = read_solution(answer.read_text(encoding="ascii", errors="replace"))
-        if len(solution.values) == len(variables):
-            rc = np.zeros(len(variables))
+        if len(solution.values) == len(written.variables):
+            rc = np.zeros(len(written.variables))
             for name in ("ipopt_zL_out", "ipopt_zU_out"):
                 for index, value in solution.suffixes.get(name, {}).items():
                     rc[index] += value
-            self._load(variables, constraints, solution.values, solution.dual, rc)
+            self._load(written, solution.values, solution.dual, rc)
         return Outcome(0 <= solution.code < 200 and len(solution.values) > 0, solution.message)
 
 
@@ -354,34 +344,33 @@ def read_solution(text: str) -> Solution:
 
     Raises:
         RuntimeError: it is not one.
-    """  # noqa: DOC501 - the ValueError raised here ends as a RuntimeError
-    lines = [line.strip() for line in text.splitlines()]
-    try:
-        at = lines.index("Options")
-        message = " ".join(line for line in lines[:at] if line)
-        options = int(lines[at + 1])
-        extra = options > 4  # then two of them are no lines, and a tolerance follows the sizes
-        at += 2 + options - 2 * extra
-        _, duals, _, primals = (int(n) for n in lines[at : at + 4])
-        at += 4 + extra
-        dual = np.array([float(v) for v in lines[at : at + duals]])
-        values = np.array([float(v) for v in lines[at + duals : at + duals + primals]])
-        if len(values) != primals:
+    """
+    lines = iter([line.strip() for line in text.splitlines()])
+
+    def take(count: int) -> list[str]:
+        taken = list(itertools.islice(lines, count))
+        if len(taken) < count:
             raise ValueError("the file ends too soon")
-        at += duals + primals
+        return taken
+
+    try:
+        said = itertools.takewhile(lambda line: line != "Options", lines)
+        message = " ".join(line for line in said if line)
+        options = int(*take(1))
+        extra = options > 4  # then two of them are no lines, and a tolerance follows the sizes
+        take(options - 2 * extra)
+        _, duals, _, primals = map(int, take(4))
+        take(extra)
+        dual, values = (np.array(take(count), dtype=float) for count in (duals, primals))
         code, suffixes = 0, {}
-        while at < len(lines):
-            word = lines[at].split()
-            at += 1
+        for line in lines:
+            word = line.split()
             if word[:1] == ["objno"]:
                 code = int(word[2])
             elif word[:1] == ["suffix"]:
-                count, table = int(word[2]), int(word[5])
-                name = lines[at]
-                at += 1 + table
-                rows = (line.split() for line in lines[at : at + count])
+                name, *_ = take(1 + int(word[5]))  # and a table
+                rows = (row.split() for row in take(int(word[2])))
                 suffixes[name] = {int(i): float(v) for i, v in rows}
-                at += count
     except (ValueError, IndexError) as error:
         raise RuntimeError(f"IPOPT's solution cannot be read: {error}") from error
     return Solution(message, code, values, dual, suffixes)

@@ -15,17 +15,24 @@ every follower's own gradient. Only then are the rivals replaced by y.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyomo.environ as pyo
+from pyomo.core.expr.calculus.derivatives import Modes, differentiate
+from pyomo.core.expr.visitor import replace_expressions
 
 from stackel.calculus.calculus import trace
 from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
 from stackel.types import Array
+
+Key = tuple[str, int, int]
+"""Of a limit: its name, row and column."""
 
 MOST_FOLLOWER_ACTIONS = 400
 """Follower decisions I n up to which a symbolic model is built."""
@@ -79,11 +86,10 @@ class Ties:
 
     def __matmul__(self, other: Any) -> Array:
         other = np.asarray(other, dtype=object)
-        out = np.zeros((self.matrix.shape[0], other.shape[1]), dtype=object)
-        starts, columns, data = self.matrix.indptr, self.matrix.indices, self.matrix.data
-        for i in range(len(out)):
-            for at in range(starts[i], starts[i + 1]):
-                out[i] = out[i] + float(data[at]) * other[columns[at]]
+        matrix = self.matrix.tocoo()
+        out = np.zeros((matrix.shape[0], other.shape[1]), dtype=object)
+        for row, column, value in zip(matrix.row, matrix.col, matrix.data, strict=True):
+            out[row] = out[row] + float(value) * other[column]
         return out
 
     def __rmatmul__(self, other: Any) -> Array:
@@ -105,80 +111,82 @@ def on_symbols(game: Game) -> Game:
     return game.on(convert)
 
 
+def _variables(bounds: tuple[Array, Array], start: Array) -> Any:
+    """Pyomo variables on a grid, within bounds that may be infinite."""
+    low, high = (np.where(np.isfinite(bound), bound, np.array(None)) for bound in bounds)
+    return pyo.Var(
+        list(np.ndindex(start.shape)),
+        bounds=lambda _, *place: (low[place], high[place]),
+        initialize=lambda _, *place: float(start[place]),
+    )
+
+
 def _grid(variable: Any, shape: tuple[int, int]) -> Array:
     out = np.empty(shape, dtype=object)
-    for index in np.ndindex(shape):
-        out[index] = variable[index]
+    for place in np.ndindex(shape):
+        out[place] = variable[place]
     return out
 
 
-def _bound(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _limits(values: Mapping[str, Any]) -> dict[tuple[str, int, int], Any]:
+def _limits(values: Mapping[str, Any]) -> dict[Key, Any]:
     """Limits by (name, row, column)."""
-    out = {}
-    for name, array in values.items():
-        for (row, column), entry in np.ndenumerate(np.asarray(array, dtype=object)):
-            out[name, row, column] = entry
-    return out
+    return {
+        (name, row, column): entry
+        for name, array in values.items()
+        for (row, column), entry in np.ndenumerate(np.asarray(array, dtype=object))
+    }
 
 
-def add_actions(model: Any, game: Game, x: Array) -> None:
-    """Variables ``model.x[row, leader]`` within the leaders' bounds.
+def add_bound_pairs(
+    block: Any, name: str, variable: Any, bounds: Sequence[Array], bind: Sequence[Array]
+) -> list[Pair]:
+    """Multipliers ``low_dual`` and ``high_dual`` of bounds, and the pairs that they make.
+
+    Args:
+        block: the Pyomo block that gets them.
+        name: of the action.
+        variable: the action's Pyomo variables.
+        bounds: the lower and the upper ones, on the action's grid.
+        bind: which of them have a multiplier if they are finite.
+    """
+    pairs = []
+    for side, sign, bound, binds in zip(("low", "high"), (1, -1), bounds, bind, strict=True):
+        places = [k for k in np.ndindex(bound.shape) if binds[k] and np.isfinite(bound[k])]
+        dual = pyo.Var(places, bounds=(0, None), initialize=0.1)
+        block.add_component(f"{side}_dual", dual)
+        for k in places:
+            of = f"{name}{list(k)} at its {side}"
+            pairs.append(Pair(of, variable[k], float(bound[k]), sign, dual[k]))
+    return pairs
+
+
+def add_market(model: Any, game: Game, x: Array) -> list[Pair]:
+    """Add the leaders' actions and the followers' optimality conditions at them.
+
+    Adds ``x[row, leader]`` and ``y[i, a]`` within their bounds, the multipliers of the latter
+    ``low_dual`` and ``high_dual``, the limits' slacks and multipliers ``slack``, ``multiplier``
+    (own: by name, follower, column) and ``shared_slack``, ``shared_multiplier``, and the
+    constraints ``stationarity``, ``limit``, ``shared_limit``; nothing for complementarity.
 
     Args:
         model: the Pyomo model that gets them.
         game: the market.
         x: leader actions (d, J) where they stand.
-    """
-    import pyomo.environ as pyo
-
-    low, high = game.leader_bounds
-    index = list(np.ndindex(game.leader_shape))
-    model.x = pyo.Var(
-        index,
-        bounds=lambda _, r, j: (_bound(low[r, j]), _bound(high[r, j])),
-        initialize=lambda _, r, j: float(x[r, j]),
-    )
-
-
-def add_followers(model: Any, game: Game) -> list[Pair]:
-    """Add the followers' optimality conditions at ``model.x``, without their complementarity.
-
-    Adds ``y[i, a]``, its bounds' multipliers ``low_dual`` and ``high_dual``, the limits' slacks and
-    multipliers ``slack``, ``multiplier`` (own: by name, follower, column) and ``shared_slack``,
-    ``shared_multiplier``, and the constraints ``stationarity``, ``limit``, ``shared_limit``.
-
-    Args:
-        model: has the variables of :func:`add_actions`.
-        game: the market.
 
     Returns:
         the complementarity pairs; bounds at which a formula blows up have none, since no follower
         sits there.
     """
-    import pyomo.environ as pyo
-    from pyomo.core.expr.calculus.derivatives import Modes, differentiate
-    from pyomo.core.expr.visitor import replace_expressions
-
     shape = game.follower_shape
     low, high = game.follower_bounds
-    index = list(np.ndindex(shape))
-    x = _grid(model.x, game.leader_shape)
-    start = inside(game, first_guess(game))
-    model.y = pyo.Var(
-        index,
-        bounds=lambda _, i, a: (_bound(low[i, a]), _bound(high[i, a])),
-        initialize=lambda _, i, a: float(start[i, a]),
-    )
-    model.rivals = pyo.Var(index)  # symbols only: gone before the model is complete
-    y, rivals = _grid(model.y, shape), _grid(model.rivals, shape)
+    model.x = _variables(game.leader_bounds, x)
+    model.y = _variables(game.follower_bounds, inside(game, first_guess(game)))
+    model.rivals = pyo.Var(list(np.ndindex(shape)))  # symbols only, gone before the end
+    leaders, y, rivals = _grid(model.x, x.shape), _grid(model.y, shape), _grid(model.rivals, shape)
     symbolic = on_symbols(game)
-    payoff = np.asarray(symbolic.follower_payoff(y, rivals, x), dtype=object)
-    own = _limits(symbolic.follower_limits(y, rivals, x))
-    shared = _limits(symbolic.shared_limits(y, x))
+    payoff = np.asarray(symbolic.follower_payoff(y, rivals, leaders), dtype=object)
+    own = _limits(symbolic.follower_limits(y, rivals, leaders))
+    shared = _limits(symbolic.shared_limits(y, leaders))
 
     model.multiplier = pyo.Var(list(own), bounds=(0, None), initialize=0.1)
     model.slack = pyo.Var(list(own), bounds=(0, None), initialize=1.0)
@@ -197,19 +205,15 @@ def add_followers(model: Any, game: Game) -> list[Pair]:
     def together(expression: Any) -> Any:
         return replace_expressions(expression, settled)
 
-    open_low, open_high = trace(game).open_bounds
     decided = low == high
-    has_low = np.isfinite(low) & ~open_low & ~decided
-    has_high = np.isfinite(high) & ~open_high & ~decided
-    model.low_dual = pyo.Var([k for k in index if has_low[k]], bounds=(0, None), initialize=0.1)
-    model.high_dual = pyo.Var([k for k in index if has_high[k]], bounds=(0, None), initialize=0.1)
+    bind = [~blows_up & ~decided for blows_up in trace(game).open_bounds]
+    pairs = add_bound_pairs(model, game.follower_action.name, model.y, (low, high), bind)
+    lower, upper = dict(model.low_dual.items()), dict(model.high_dual.items())
     model.stationarity = pyo.Constraint(pyo.Any)
-    for key, slope in zip(index, field, strict=True):
+    for key, slope in zip(model.y, field, strict=True):
         if decided[key]:
             continue
-        lower = model.low_dual[key] if has_low[key] else 0.0
-        upper = model.high_dual[key] if has_high[key] else 0.0
-        balance = together(slope) - lower + upper
+        balance = together(slope) - lower.get(key, 0.0) + upper.get(key, 0.0)
         if not isinstance(balance, (int, float)):
             model.stationarity[key] = balance == 0
     model.limit = pyo.Constraint(
@@ -219,37 +223,29 @@ def add_followers(model: Any, game: Game) -> list[Pair]:
         list(shared), rule=lambda m, *key: together(shared[key]) + m.shared_slack[key] == 0
     )
     model.del_component(model.rivals)
-
-    name = game.follower_action.name
-    pairs = [
-        Pair(f"{name}{list(k)} at its low", model.y[k], float(low[k]), 1, model.low_dual[k])
-        for k in index
-        if has_low[k]
-    ]
-    pairs += [
-        Pair(f"{name}{list(k)} at its high", model.y[k], float(high[k]), -1, model.high_dual[k])
-        for k in index
-        if has_high[k]
-    ]
-    for keys, slack, dual in (
-        (own, model.slack, model.multiplier),
-        (shared, model.shared_slack, model.shared_multiplier),
-    ):
-        pairs += [Pair(f"{k[0]}{[*k[1:]]}", slack[k], 0.0, 1, dual[k]) for k in keys]
+    limits = (model.slack, model.multiplier), (model.shared_slack, model.shared_multiplier)
+    for slack, dual in limits:
+        pairs += [Pair(f"{k[0]}{[*k[1:]]}", slack[k], 0.0, 1, dual[k]) for k in dual]
     return pairs
 
 
-def leader_formulas(model: Any, game: Game) -> tuple[Array, dict[tuple[str, int, int], Any]]:
-    """All leaders' payoffs (J,) and limits by (name, row, leader), as expressions.
+def leader_formulas(model: Any, game: Game) -> tuple[Array, list[dict[Key, Any]]]:
+    """All leaders' payoffs (J,) and, for each leader, its limits by (name, row, leader).
+
+    They are expressions; a limit that is a number constrains nothing and is left out.
 
     Args:
-        model: has the variables of :func:`add_actions` and :func:`add_followers`.
+        model: has the variables of :func:`add_market`.
         game: the market.
     """
     symbolic = on_symbols(game)
     x, y = _grid(model.x, game.leader_shape), _grid(model.y, game.follower_shape)
     payoff = np.asarray(symbolic.leader_payoff(x, y), dtype=object).reshape(-1)
-    return payoff, _limits(symbolic.leader_limits(x, y))
+    limits: list[dict[Key, Any]] = [{} for _ in payoff]
+    for key, entry in _limits(symbolic.leader_limits(x, y)).items():
+        if hasattr(entry, "is_potentially_variable"):
+            limits[key[2]][key] = entry
+    return payoff, limits
 
 
 def build_leader(game: Game, leader: int, x: Array) -> tuple[Any, list[Pair]]:
@@ -266,20 +262,16 @@ def build_leader(game: Game, leader: int, x: Array) -> tuple[Any, list[Pair]]:
     Returns:
         the model, still without its complementarity, and the pairs that need one.
     """
-    import pyomo.environ as pyo
-
     model = pyo.ConcreteModel(name=f"leader {leader} of {game}")
-    add_actions(model, game, x)
-    pairs = add_followers(model, game)
-    payoff, limits = leader_formulas(model, game)
-    model.payoff = pyo.Expression(expr=payoff[leader])
+    pairs = add_market(model, game, x)
+    payoffs, limits = leader_formulas(model, game)
+    model.payoff = pyo.Expression(expr=payoffs[leader])
     model.leader_limit = pyo.Constraint(pyo.Any)
-    for key, entry in limits.items():
-        if key[2] == leader and not isinstance(entry, (int, float)):
-            model.leader_limit[key] = entry <= 0
-    for row, other in np.ndindex(game.leader_shape):
+    for key, limit in limits[leader].items():
+        model.leader_limit[key] = limit <= 0
+    for (_, other), variable in model.x.items():
         if other != leader:
-            model.x[row, other].fix()
+            variable.fix()
     model.dual = pyo.Suffix(direction=pyo.Suffix.IMPORT)
     model.rc = pyo.Suffix(direction=pyo.Suffix.IMPORT)
     return model, pairs
@@ -292,23 +284,21 @@ def read_actions(model: Any, game: Game) -> tuple[Array, Array]:
         model: the Pyomo model.
         game: its market.
     """
-    x = np.array([float(v.value) for v in _grid(model.x, game.leader_shape).ravel()])
-    y = np.array([float(v.value) for v in _grid(model.y, game.follower_shape).ravel()])
-    return (
-        np.clip(x.reshape(game.leader_shape), *game.leader_bounds),
-        np.clip(y.reshape(game.follower_shape), *game.follower_bounds),
-    )
+
+    def read(variable: Any, low: Array, high: Array) -> Array:
+        values = np.reshape([float(v.value) for v in variable.values()], low.shape)
+        return np.clip(values, low, high)
+
+    return read(model.x, *game.leader_bounds), read(model.y, *game.follower_bounds)
 
 
 def read_multipliers(model: Any) -> dict[str, Array]:
     """The followers' multipliers by limit name: own ones (I, m), shared ones in their shape."""
     out: dict[str, Array] = {}
     for variable in (model.multiplier, model.shared_multiplier):
-        for (name, row, column), entry in variable.items():
-            known = out.get(name, np.zeros((0, 0)))
-            size = max(known.shape[0], row + 1), max(known.shape[1], column + 1)
-            grown = np.zeros(size)
-            grown[: known.shape[0], : known.shape[1]] = known
-            grown[row, column] = max(float(entry.value), 0.0)
-            out[name] = grown
+        for name, group in itertools.groupby(variable.items(), key=lambda item: item[0][0]):
+            places, multipliers = zip(*group, strict=True)
+            _, rows, columns = places[-1]
+            values = [max(float(m.value), 0.0) for m in multipliers]
+            out[name] = np.reshape(values, (rows + 1, columns + 1))
     return out

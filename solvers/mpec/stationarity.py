@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyomo.environ as pyo
+from pyomo.core.expr.calculus.derivatives import Modes, differentiate
+from pyomo.core.expr.visitor import identify_variables
 from scipy.optimize import linprog
 
 from stackel.solvers.mpec.model import Pair
@@ -32,6 +35,7 @@ LARGEST = 1e7
 MOST_COMBINATIONS = 4096
 """Sign patterns tried for a kind before it is left undecided."""
 
+_Range = tuple[float, float]
 _FREE, _UP, _DOWN, _ZERO = (-1.0, 1.0), (0.0, 1.0), (-1.0, 0.0), (0.0, 0.0)
 _KINDS = {
     "strong": [(_UP, _UP)],
@@ -53,29 +57,23 @@ def kind(model: Any, pairs: Sequence[Pair]) -> str:
     if not doubly:
         return "strong (no pair is doubly active)"
     count = f"{len(doubly)} pair{'s' if len(doubly) > 1 else ''} doubly active"
-    slope, columns, signs, where = _system(model, pairs)
+    slope, columns, signs = _system(model, pairs)
+    first = len(signs) - 2 * len(pairs)
     for name, choices in _KINDS.items():
         if len(choices) ** len(doubly) > MOST_COMBINATIONS:
             continue
         for choice in itertools.product(choices, repeat=len(doubly)):
             ranges = list(signs)
-            for k, (gamma, nu) in zip(doubly, choice, strict=True):
-                ranges[where[k]], ranges[where[k] + 1] = gamma, nu
+            for k, both in zip(doubly, choice, strict=True):
+                ranges[first + 2 * k : first + 2 * k + 2] = both
             if _holds(slope, columns, ranges):
                 return f"{name} ({count})"
     return f"not shown ({count}, and no multipliers were found)"
 
 
-def _system(
-    model: Any, pairs: Sequence[Pair]
-) -> tuple[Array, Array, list[tuple[float, float]], dict[int, int]]:
-    """The loss's gradient, the gradients that must compose it (one column each), the signs of
-    their multipliers, and the column of each pair's gamma (nu is the next)."""
-    import pyomo.environ as pyo
-    from pyomo.core.expr.calculus.derivatives import Modes, differentiate
-    from pyomo.core.expr.visitor import identify_variables
-
-    pairs_only = model.complementarity
+def _system(model: Any, pairs: Sequence[Pair]) -> tuple[Array, Array, Sequence[_Range]]:
+    """The loss's gradient, the gradients that must compose it (one column each) and the signs of
+    their multipliers; last those of the pairs, each one's gamma and nu."""
     free = [v for v in model.component_data_objects(pyo.Var) if not v.fixed]
     row = {id(v): k for k, v in enumerate(free)}
 
@@ -87,40 +85,31 @@ def _system(
             out[row[id(v)]] = slope
         return out
 
-    columns: list[Array] = []
-    signs: list[tuple[float, float]] = []
-
-    def add(column: Array, sign: tuple[float, float]) -> None:
-        columns.append(column)
-        signs.append(sign)
-
+    rows: list[tuple[Array, _Range]] = []
     for constraint in model.component_data_objects(pyo.Constraint):
-        if constraint.parent_block() is pairs_only:
+        if constraint.parent_block() is model.complementarity:
             continue
         if constraint.equality:
-            add(gradient(constraint.body), _FREE)
+            rows.append((gradient(constraint.body), _FREE))
         elif pyo.value(constraint.body) >= -NEGLIGIBLE:  # a leader's limit, <= 0
-            add(-gradient(constraint.body), _UP)
+            rows.append((-gradient(constraint.body), _UP))
     unit = np.eye(len(free))
     for v in model.x.values():
         for bound, sign in ((v.lb, 1.0), (v.ub, -1.0)):
             if not v.fixed and bound is not None and abs(v.value - bound) <= NEGLIGIBLE:
-                add(sign * unit[row[id(v)]], _UP)
-    where = {}
-    for k, pair in enumerate(pairs):
-        where[k] = len(columns)
-        a, b = map(abs, pair.values)
-        add(pair.sign * unit[row[id(pair.variable)]], _FREE if a <= NEGLIGIBLE else _ZERO)
-        add(unit[row[id(pair.dual)]], _FREE if b <= NEGLIGIBLE else _ZERO)
-    return gradient(-model.payoff), np.array(columns).T, signs, where
+                rows.append((sign * unit[row[id(v)]], _UP))
+    for pair in pairs:
+        gamma, nu = (_FREE if abs(value) <= NEGLIGIBLE else _ZERO for value in pair.values)
+        rows.append((pair.sign * unit[row[id(pair.variable)]], gamma))
+        rows.append((unit[row[id(pair.dual)]], nu))
+    columns, signs = zip(*rows, strict=True)
+    return gradient(-model.payoff), np.array(columns).T, signs
 
 
-def _holds(slope: Array, columns: Array, ranges: list[tuple[float, float]]) -> bool:
+def _holds(slope: Array, columns: Array, ranges: list[_Range]) -> bool:
     """Whether multipliers in their ranges compose the gradient: the least largest residual."""
     size = 1.0 + float(np.abs(slope).max())
-    count = columns.shape[1]
-    cost = np.zeros(count + 1)
-    cost[-1] = 1.0
+    cost = np.append(np.zeros(columns.shape[1]), 1.0)
     slack = np.ones((len(slope), 1))
     matrix = np.block([[columns, -slack], [-columns, -slack]])
     bounds = [(low * LARGEST, high * LARGEST) for low, high in ranges]

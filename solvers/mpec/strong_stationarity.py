@@ -15,87 +15,63 @@ together: the smallest xi is chosen by what is minimised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyomo.environ as pyo
+from pyomo.core.expr.calculus.derivatives import Modes, differentiate
 
 from stackel.game.game import Game
-from stackel.run import Run
-from stackel.solvers.mpec import model as pyomo_model
-from stackel.solvers.mpec.complementarity import Mode
-from stackel.solvers.mpec.ipopt import Ipopt
-from stackel.solvers.mpec.model import Pair
-from stackel.solvers.mpec.pieces import NEGLIGIBLE, Pieces
+from stackel.solvers.mpec.model import Key, Pair, add_bound_pairs, add_market, leader_formulas
+from stackel.solvers.mpec.pieces import NEGLIGIBLE, Method, PairedProblem
 from stackel.types import Array
-
-
-def equations(model: Any) -> list[Any]:
-    """The followers' equations, which every leader prices."""
-    return [
-        c for n in ("stationarity", "limit", "shared_limit") for c in getattr(model, n).values()
-    ]
-
 
 CHOICE = 1e-3
 """Weight of the squared xi."""
 
+EQUATIONS = ("stationarity", "limit", "shared_limit")
+"""The followers' equations, which every leader prices."""
 
-class StrongStationarity:
-    """The joint problem of a game's leaders.
+RESPONSE = ("y", "multiplier", "slack", "shared_multiplier", "shared_slack")
+"""The followers' variables, but for the multipliers of their bounds."""
+
+
+def members(model: Any, names: Sequence[str]) -> list[Any]:
+    """All entries of a Pyomo model's components of these names."""
+    return [entry for name in names for entry in model.component(name).values()]
+
+
+class StrongStationarity(PairedProblem):
+    """The joint problem of a game's leaders, all pairs in it, those of their multipliers too.
 
     Args:
         game: the market.
         x: leader actions (d, J) to begin at.
-        mode: makes the treatment of complementarity.
-        tolerance, ipopt, options, run: as for :class:`Pieces`.
+        method: how it is solved.
 
     Attributes:
-        model: the Pyomo model.
         followers: the followers' pairs.
-        pieces: the model with all pairs, the leaders' multipliers' among them.
     """
 
-    def __init__(
-        self,
-        game: Game,
-        x: Array,
-        mode: Callable[[], Mode],
-        tolerance: float,
-        ipopt: Ipopt,
-        options: Mapping[str, Any],
-        run: Run,
-    ) -> None:
-        import pyomo.environ as pyo
-
-        self.game = game
-        self.model = pyo.ConcreteModel(name=f"all leaders of {game}")
-        pyomo_model.add_actions(self.model, game, x)
-        self.followers = pyomo_model.add_followers(self.model, game)
-        payoffs, limits = pyomo_model.leader_formulas(self.model, game)
-        self.model.leader = pyo.Block(range(game.n_leaders))
+    def __init__(self, game: Game, x: Array, method: Method) -> None:
+        model = pyo.ConcreteModel(name=f"all leaders of {game}")
+        self.followers = add_market(model, game, x)
+        payoffs, limits = leader_formulas(model, game)
+        model.leader = pyo.Block(range(game.n_leaders))
         pairs = list(self.followers)
-        for j, block in self.model.leader.items():
-            own = {
-                k: e
-                for k, e in limits.items()
-                if k[2] == j and hasattr(e, "is_potentially_variable")
-            }
-            pairs += self._conditions(block, j, payoffs[j], own)
-        choice = [v**2 for block in self.model.leader.values() for v in block.xi.values()]
-        self.model.rc = pyo.Suffix(direction=pyo.Suffix.IMPORT)
-        loss = CHOICE * pyo.quicksum(choice)
-        self.pieces = Pieces(self.model, loss, pairs, mode(), tolerance, ipopt, options, run)
+        for j, block in model.leader.items():
+            pairs += self._conditions(block, game, j, payoffs[j], limits[j])
+        model.rc = pyo.Suffix(direction=pyo.Suffix.IMPORT)
+        choice = [v**2 for block in model.leader.values() for v in block.xi.values()]
+        super().__init__(model, CHOICE * pyo.quicksum(choice), pairs, method)
 
     def _conditions(
-        self, block: Any, j: int, payoff: Any, limits: Mapping[tuple[str, int, int], Any]
+        self, block: Any, game: Game, j: int, payoff: Any, limits: Mapping[Key, Any]
     ) -> list[Pair]:
         """Leader j's conditions on its block, and the pairs that they bring."""
-        import pyomo.environ as pyo
-        from pyomo.core.expr.calculus.derivatives import Modes, differentiate
-
-        model = self.model
-        bodies = [equation.body for equation in equations(model)]
+        model = block.model()
+        bodies = [equation.body for equation in members(model, EQUATIONS)]
         count = range(len(self.followers))
         block.nu = pyo.Var(range(len(bodies)), initialize=0.0)
         block.xi = pyo.Var(count, bounds=(0, None), initialize=0.0)
@@ -104,27 +80,20 @@ class StrongStationarity:
         block.omega = pyo.Var(list(limits), bounds=(0, None), initialize=0.1)
         block.slack = pyo.Var(list(limits), bounds=(0, None), initialize=1.0)
         block.limit = pyo.Constraint(list(limits), rule=lambda b, *k: limits[k] + b.slack[k] == 0)
-        low, high = self.game.leader_bounds
-        own = [(row, j) for row in range(self.game.leader_shape[0]) if low[row, j] < high[row, j]]
-        block.low_dual = pyo.Var([k for k in own if np.isfinite(low[k])], bounds=(0, None))
-        block.high_dual = pyo.Var([k for k in own if np.isfinite(high[k])], bounds=(0, None))
-        pairs = [
-            *(Pair("x", model.x[k], float(low[k]), 1, v) for k, v in block.low_dual.items()),
-            *(Pair("x", model.x[k], float(high[k]), -1, v) for k, v in block.high_dual.items()),
-            *(Pair("limit", block.slack[k], 0.0, 1, v) for k, v in block.omega.items()),
-        ]
+        low, high = game.leader_bounds
+        own = (np.arange(game.n_leaders) == j) & (low < high)
+        pairs = add_bound_pairs(block, "x", model.x, (low, high), (own, own))
         lagrangian = [-payoff, *(block.nu[k] * body for k, body in enumerate(bodies))]
         lagrangian += [block.omega[k] * e for k, e in limits.items()]
-        lagrangian += [-p.dual * p.a for p in pairs if p.name == "x"]
+        lagrangian += [-p.dual * p.a for p in pairs]
+        pairs += [Pair("limit", block.slack[k], 0.0, 1, v) for k, v in block.omega.items()]
         for k, p in enumerate(self.followers):
             lagrangian.append(block.xi[k] * p.a * p.dual)
             lagrangian.append(-block.sigma[k] * p.a - block.tau[k] * p.dual)
             pairs.append(Pair(p.name, p.variable, p.bound, p.sign, block.sigma[k]))
             pairs.append(Pair(p.name, p.dual, 0.0, 1, block.tau[k]))
-        choices = [model.x[k] for k in own]
-        for name in ("y", "multiplier", "slack", "shared_multiplier", "shared_slack"):
-            choices += getattr(model, name).values()
-        choices += [*model.low_dual.values(), *model.high_dual.values()]
+        choices = [v for k, v in model.x.items() if own[k]]
+        choices += members(model, [*RESPONSE, "low_dual", "high_dual"])
         choices = [v for v in choices if not v.fixed]
         slopes = differentiate(
             pyo.quicksum(lagrangian), wrt_list=choices, mode=Modes.reverse_symbolic
@@ -135,40 +104,22 @@ class StrongStationarity:
                 block.conditions[k] = slope == 0
         return pairs
 
-    def begin(self, x: Array, leaders: Sequence[Pieces]) -> None:
+    def begin(self, x: Array, leaders: Sequence[PairedProblem]) -> None:
         """Stand where the leaders' own problems ended, with their multipliers.
 
         Args:
             x: leader actions (d, J).
             leaders: the problems, one a leader.
         """
-        for (row, j), value in np.ndenumerate(x):
-            self.model.x[row, j].set_value(float(value), skip_validation=True)
-        last = leaders[-1].model
-        for name in ("y", "multiplier", "slack", "shared_multiplier", "shared_slack"):
-            for k, v in getattr(self.model, name).items():
-                v.set_value(getattr(last, name)[k].value, skip_validation=True)
-        for here, there in zip(self.followers, leaders[-1].pairs, strict=True):
+        model, last = self.model, leaders[-1]
+        model.x.set_values(dict(np.ndenumerate(x.astype(object))), skip_validation=True)
+        for name in RESPONSE:
+            values = last.model.component(name).get_values()
+            model.component(name).set_values(values, skip_validation=True)
+        for here, there in zip(self.followers, last.pairs, strict=True):
             here.dual.set_value(there.dual.value, skip_validation=True)
-        for block, pieces in zip(self.model.leader.values(), leaders, strict=True):
-            self._begin_leader(block, pieces)
-
-    def _begin_leader(self, block: Any, pieces: Pieces) -> None:
-        model = pieces.model
-        for v, equation in zip(block.nu.values(), equations(model), strict=True):
-            v.set_value(-model.dual.get(equation, 0.0))
-        for k, v in block.omega.items():
-            v.set_value(max(-model.dual.get(model.leader_limit[k], 0.0), 0.0))
-        for k, v in block.low_dual.items():
-            v.set_value(max(model.rc.get(model.x[k], 0.0), 0.0))
-        for k, v in block.high_dual.items():
-            v.set_value(max(-model.rc.get(model.x[k], 0.0), 0.0))
-        for k, (_, first, second) in enumerate(pieces.prices()):
-            a, b = pieces.pairs[k].values
-            block.sigma[k].set_value(max(first, 0.0))
-            block.tau[k].set_value(max(second, 0.0))
-            needed = [-s / z for s, z in ((first, b), (second, a)) if s < 0 and z > 1e-8]
-            block.xi[k].set_value(max(needed, default=0.0))
+        for block, leader in zip(model.leader.values(), leaders, strict=True):
+            _begin_leader(block, leader)
 
     def solve(self) -> bool:
         """Whether a point was found that is strongly stationary for every leader.
@@ -176,10 +127,27 @@ class StrongStationarity:
         Raises:
             Stop: the run's time is up.
         """
-        return self.pieces.approach() and self.pieces.polish(pivot=False)
+        return self.approach() and self.polish(pivot=False)
 
     def stationarity(self) -> str:
         """What is known of the kind of stationarity, by construction."""
         count = sum(max(p.values) <= NEGLIGIBLE for p in self.followers)
         which = f"{count} pair{'s' if count > 1 else ''}" if count else "no pair is"
         return f"strong ({which} doubly active)"
+
+
+def _begin_leader(block: Any, leader: PairedProblem) -> None:
+    model = leader.model
+    for v, equation in zip(block.nu.values(), members(model, EQUATIONS), strict=True):
+        v.set_value(-model.dual.get(equation, 0.0))
+    for k, v in block.omega.items():
+        v.set_value(max(-model.dual.get(model.leader_limit[k], 0.0), 0.0))
+    for sign, duals in ((1.0, block.low_dual), (-1.0, block.high_dual)):
+        for k, v in duals.items():
+            v.set_value(max(sign * model.rc.get(model.x[k], 0.0), 0.0))
+    for k, (_, first, second) in enumerate(leader.prices()):
+        a, b = leader.pairs[k].values
+        block.sigma[k].set_value(max(first, 0.0))
+        block.tau[k].set_value(max(second, 0.0))
+        needed = [-s / z for s, z in ((first, b), (second, a)) if s < 0 and z > 1e-8]
+        block.xi[k].set_value(max(needed, default=0.0))

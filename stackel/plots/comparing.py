@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stackel.errors import GameError
 from stackel.plots.protocols import Answers
-from stackel.plots.style import COLOURS, GREY, WIDTH, axis_label, figure_of, legend, style
+from stackel.plots.style import GREY, WIDTH, axis_label, colour, figure_of, legend, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,22 +34,20 @@ def comparison(found: Answers) -> Figure:
     with style():
         figure = figure_of(0.36 * WIDTH)
         actions, apart = figure.subplots(1, 2, width_ratios=[1.6, 1])
-        _actions(actions, found)
-        _distances(apart, found)
+        answers = found.answers.values()
+        colours = [colour(k) if eq.is_equilibrium else GREY for k, eq in enumerate(answers)]
+        _actions(actions, found, colours)
+        _distances(apart, found, colours)
     return figure
 
 
-def _actions(ax: Axes, found: Answers) -> None:
-    names = list(found.answers)
-    width = 0.75 / len(names)
-    for k, name in enumerate(names):
-        eq = found.answers[name]
+def _actions(ax: Axes, found: Answers, colours: Sequence[str]) -> None:
+    width = 0.75 / len(colours)
+    for k, (name, eq) in enumerate(found.answers.items()):
         values = eq.leader_actions.ravel()
         at = np.arange(values.size) + (k + 0.5) * width - 0.375
-        holds = eq.is_equilibrium
-        colour = COLOURS[k % len(COLOURS)] if holds else GREY
-        shown = name if holds else f"{name} (refuted)"
-        ax.bar(at, values, 0.9 * width, color=colour, label=shown)
+        shown = name if eq.is_equilibrium else f"{name} (refuted)"
+        ax.bar(at, values, 0.9 * width, color=colours[k], label=shown)
     action, (d, J) = found.game.leader_action, found.game.leader_shape
     ticks = [str(j) if d == 1 else f"{j}.{row}" for row in range(d) for j in range(J)]
     if len(ticks) <= 24:
@@ -58,17 +57,13 @@ def _actions(ax: Axes, found: Answers) -> None:
     legend(ax, columns=3)
 
 
-def _distances(ax: Axes, found: Answers) -> None:
+def _distances(ax: Axes, found: Answers, colours: Sequence[str]) -> None:
     """Relative distances to the first answer that holds, on a log axis; exact zeros at its foot."""
     names = list(found.answers)
     reference = (found.holding or names)[0]
     floor = 1e-16
     values = np.maximum(found.distances[reference].to_numpy(dtype=float), floor)
     rows = np.arange(len(names))
-    colours = [
-        COLOURS[k % len(COLOURS)] if found.answers[n].is_equilibrium else GREY
-        for k, n in enumerate(names)
-    ]
     ax.scatter(values, rows, color=colours, zorder=3)
     ax.hlines(rows, floor, values, color=colours, linewidth=1.0)
     ax.axvline(found.tolerance, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))

@@ -192,8 +192,7 @@ def _draw_graph(ax: Axes, ties: sp.coo_array, values: Array, action: Action) -> 
     graph = nx.empty_graph(count)
     graph.add_weighted_edges_from(zip(rows, columns, weights, strict=True))
     steps = min(100, 30_000 // count)  # a second or so for the layout
-    places = nx.spring_layout(graph, iterations=steps, seed=0)
-    at = np.array([places[i] for i in range(count)])
+    at = np.array(list(nx.spring_layout(graph, iterations=steps, seed=0).values()))
     lines = LineCollection(
         list(np.stack([at[rows], at[columns]], axis=1)),
         linewidths=np.clip(weights, 0.3, 3.0) * (0.8 if labelled else 0.4),

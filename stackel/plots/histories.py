@@ -8,7 +8,7 @@ import numpy as np
 
 from stackel.errors import GameError
 from stackel.plots.protocols import Answer
-from stackel.plots.style import COLOURS, GREY, WIDTH, axis_label, figure_of, legend, style
+from stackel.plots.style import COLOURS, GREY, WIDTH, axis_label, colour, legend, panels, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,37 +34,33 @@ def convergence(eq: Answer) -> Figure:
         GameError: the history is empty, or holds no numbers.
         ImportError: matplotlib is missing.
     """
-    import pandas as pd  # slow to import, and few calls need it
-
     history = eq.history
-    stages = history["stage"] if "stage" in history else pd.Series("", history.index)
-    tables = {str(s): _numbers(history[stages == s]) for s in stages.dropna().unique()}
-    panels = [
+    stages = history.groupby("stage", sort=False) if "stage" in history else [("", history)]
+    tables = {str(stage): _numbers(table) for stage, table in stages}
+    shown = [
         *((s, "residual", _residuals(t), True) for s, t in tables.items()),
         *((s, axis_label(eq.game.leader_action), _prices(eq, t), False) for s, t in tables.items()),
     ]
-    if all(table.empty for _, _, table, _ in panels):
-        panels = [
+    if all(table.empty for _, _, table, _ in shown):
+        shown = [
             (s, family, t[columns], False)
             for s, t in tables.items()
             for family, columns in _families(t).items()
         ]
-    panels = [panel for panel in panels if not panel[2].empty]
-    if not panels:
+    shown = [panel for panel in shown if not panel[2].empty]
+    if not shown:
         held = f"{len(history)} rows without a number" if len(history) else "no rows"
         raise GameError(
             f"the history of {eq.game} by {eq.backend} holds {held}; expected what the backend "
             "records with run.step once an iteration"
         )
-    rows, columns = -(-len(panels) // 3), min(len(panels), 3)
     with style():
-        figure = figure_of(0.36 * WIDTH * rows, (0.5, 0.8, 1.0)[columns - 1] * WIDTH)
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for ax, (stage, label, table, log) in zip(grid, panels, strict=False):
+        figure, grid = panels(len(shown), 3, 0.36 * WIDTH)
+        for ax, (stage, label, table, log) in zip(grid, shown, strict=False):
             _lines(ax, table, log)
             ax.set_xlabel(f"{stage} iteration".strip(), parse_math=False)
             ax.set_ylabel(label, parse_math=False)
-        for ax in grid[len(panels) :]:
+        for ax in grid[len(shown) :]:
             ax.remove()
     return figure
 
@@ -111,7 +107,7 @@ def _lines(ax: Axes, table: pd.DataFrame, log: bool) -> None:
         values = table[column].dropna()
         setting = "penalty" in str(column)  # not a residual, but of use beside them
         (line,) = ax.plot(values.index, values, label=str(column))
-        line.set_color(GREY if setting else COLOURS[k % len(COLOURS)])
+        line.set_color(GREY if setting else colour(k))
         line.set_linestyle("--" if setting else "-")
         line.set_marker("o" if len(values) == 1 else "")
     if log:

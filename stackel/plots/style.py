@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from functools import partial
 from io import BytesIO
@@ -66,6 +67,29 @@ def figure_of(height: float, width: float = WIDTH) -> Figure:
     # Notebooks show figures that pyplot made; this one says itself how it looks.
     figure.__dict__["_repr_png_"] = partial(_png, figure)
     return figure
+
+
+def panels(
+    count: int, columns: int, height: float, above: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with panels in rows, and their axes; those beyond the count are to spare.
+
+    Args:
+        count: how many panels.
+        columns: most of them in a row; the figure is as wide as it has columns.
+        height: of a row [inch].
+        above: room for a legend above them [inch].
+    """
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    width = (0.5, 0.8, 1.0)[min(columns, 3) - 1] * WIDTH
+    figure = figure_of(height * rows + above, width)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def colour(k: int) -> str:
+    """The k-th colour; there are more lines than colours at times."""
+    return COLOURS[k % len(COLOURS)]
 
 
 def _png(figure: Figure) -> bytes:

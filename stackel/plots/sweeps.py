@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from stackel.errors import OptionError
-from stackel.plots.style import COLOURS, WIDTH, figure_of, style
+from stackel.plots.style import WIDTH, colour, panels, style
 from stackel.types import Array
 
 if TYPE_CHECKING:
@@ -70,25 +72,25 @@ def sweep(
     """
     variables = [y] if isinstance(y, str) else list(y)
     hues = [] if hue is None else [hue] if isinstance(hue, str) else list(hue)
-    _check(data, x, variables, hues, panel, over, spread)
-    looks = _looks(data, hues)
+    picture = _Picture(data, x, hues, panel, over, spread, marks or {})
+    picture.check(variables)
     cuts: Sequence[Any] = [None] if panel is None else list(data[panel].values)
     cells = list(product(cuts, variables))
-    columns = min(columns, len(cells))
-    rows = math.ceil(len(cells) / columns)
     with style():
-        figure = figure_of(0.31 * WIDTH * rows + 0.25, (0.5, 0.8, 1.0)[min(columns, 3) - 1] * WIDTH)
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure, grid = panels(len(cells), columns, 0.31 * WIDTH, above=0.25)
         lines: dict[str, Any] = {}
         points: dict[str, Any] = {}
         for ax, (cut, name) in zip(grid, cells, strict=False):
             values = data[name] if panel is None else data[name].sel({panel: cut})
             own = next((h for h in hues if h in values.dims), None)
-            lines |= _lines(ax, values, x, own, looks, over, spread)
-            points |= _marks(ax, data, name, x, own, looks, panel, cut, marks or {})
-            _labels(ax, data, name, x, panel, cut)
+            lines |= picture.lines(ax, values, own)
+            points |= picture.marked(ax, name, own, cut)
+            ax.set_xlabel(label_of(data, x), parse_math=False)
+            ax.set_ylabel(label_of(data, name), parse_math=False)
+            if panel is not None:
+                ax.set_title(_value(data[name], panel, cut), parse_math=False, fontsize=7.5)
             _ticks(ax, values, x)
-        _legend(figure, lines | points, list(grid[len(cells) :]))
+        _legend(figure, lines | points, grid[len(cells) :])
     return figure
 
 
@@ -104,180 +106,145 @@ def label_of(data: xr.Dataset, name: Hashable) -> str:
     return f"{text} [{attributes['units']}]" if attributes.get("units") else text
 
 
-def _check(
-    data: xr.Dataset,
-    x: str,
-    variables: Sequence[str],
-    hues: Sequence[str],
-    panel: str | None,
-    over: str,
-    spread: str | None,
-) -> None:
-    for role, name in (("x", x), *(("hue", h) for h in hues), ("panel", panel)):
-        if name is not None and name not in data.dims:
-            raise OptionError(
-                f"{role} = {name!r} is no dimension of the data; expected one of "
-                f"{', '.join(map(str, data.dims))}"
-            )
-    if spread not in (None, "std", "quantile"):
-        raise OptionError(f"spread = {spread!r}; expected 'std', 'quantile' or None")
-    for name in variables:
-        if name not in data.data_vars:
-            raise OptionError(
-                f"y = {name!r} is no variable of the data; expected one of "
-                f"{', '.join(map(str, data.data_vars))}"
-            )
-        left = [d for d in data[name].dims if d not in (x, *hues, panel, over, *PLAYERS)]
-        if left:
-            raise OptionError(
-                f"{name} also depends on {', '.join(map(str, left))}; name it as hue or panel, or "
-                f"choose one value: data.sel({left[0]}=...)"
-            )
+@dataclass(frozen=True)
+class _Picture:
+    """What all panels show; see :func:`sweep` for the fields."""
 
+    data: xr.Dataset
+    x: str
+    hues: Sequence[str]
+    panel: str | None
+    over: str
+    spread: str | None
+    marks: Mapping[str, pd.DataFrame]
 
-def _statistics(
-    values: xr.DataArray, over: str, spread: Spread | None
-) -> tuple[xr.DataArray, xr.DataArray | None, xr.DataArray | None]:
-    """The mean over the draws, and where the band begins and ends."""
-    if over not in values.dims:
-        return values, None, None
-    mean = values.mean(over)
-    if spread is None:
-        return mean, None, None
-    if spread == "std":
-        deviation = values.std(over)
-        return mean, mean - deviation, mean + deviation
-    low, high = (values.quantile(q, over) for q in QUANTILES)
-    return mean, low, high
+    def check(self, variables: Sequence[str]) -> None:
+        roles = [("x", self.x), *(("hue", hue) for hue in self.hues), ("panel", self.panel)]
+        for role, name in roles:
+            if name is not None and name not in self.data.dims:
+                raise OptionError(
+                    f"{role} = {name!r} is no dimension of the data; expected one of "
+                    f"{', '.join(map(str, self.data.dims))}"
+                )
+        if self.spread not in (None, "std", "quantile"):
+            raise OptionError(f"spread = {self.spread!r}; expected 'std', 'quantile' or None")
+        known = (self.x, *self.hues, self.panel, self.over, *PLAYERS)
+        for name in variables:
+            if name not in self.data.data_vars:
+                raise OptionError(
+                    f"y = {name!r} is no variable of the data; expected one of "
+                    f"{', '.join(map(str, self.data.data_vars))}"
+                )
+            left = [d for d in self.data[name].dims if d not in known]
+            if left:
+                raise OptionError(
+                    f"{name} also depends on {', '.join(map(str, left))}; name it as hue or panel, "
+                    f"or choose one value: data.sel({left[0]}=...)"
+                )
+
+    @cached_property
+    def looks(self) -> dict[tuple[str | None, Any], int]:
+        """The place in palette, dashes and markers of every value of every hue."""
+        known = [(hue, value) for hue in self.hues for value in self.data[hue].values.tolist()]
+        return {(None, None): 0} | {key: k for k, key in enumerate(known)}
+
+    def statistics(self, values: xr.DataArray) -> tuple[xr.DataArray, list[xr.DataArray]]:
+        """The mean over the draws, and where the band begins and ends if there is one."""
+        if self.over not in values.dims:
+            return values, []
+        mean = values.mean(self.over)
+        if self.spread is None:
+            return mean, []
+        if self.spread == "std":
+            deviation = values.std(self.over)
+            return mean, [mean - deviation, mean + deviation]
+        return mean, [values.quantile(q, self.over) for q in QUANTILES]
+
+    def lines(self, ax: Axes, values: xr.DataArray, hue: str | None) -> dict[str, Any]:
+        """Draw the lines of one panel; the handles by label."""
+        spare = [d for d in values.dims if d in PLAYERS and d not in (self.x, hue)]
+        mean, band = self.statistics(values.mean(spare))
+        along = _positions(values[self.x].values)
+        lines: dict[str, Any] = {}
+        for value in [None] if hue is None else mean[hue].values.tolist():
+            cut = {} if hue is None else {hue: value}
+            k = self.looks[hue, value]
+            own = mean.sel(cut).values
+            (line,) = ax.plot(
+                along,
+                own,
+                color=colour(k),
+                linestyle=DASHES[k % len(DASHES)],
+                marker=MARKERS[k % len(MARKERS)],
+                markevery=max(1, int(np.isfinite(own).sum()) // 8),
+            )
+            if band:
+                low, high = (end.sel(cut).values for end in band)
+                ax.fill_between(along, low, high, color=colour(k), alpha=0.16, linewidth=0)
+            if hue is not None:
+                lines[_value(values, hue, value)] = line
+        return lines
+
+    def marked(self, ax: Axes, name: str, hue: str | None, cut: Any) -> dict[str, Any]:
+        """Points beside the lines, in the colour of the line that they belong to; the handles by
+        label, which have each mark's shape in no line's colour."""
+        from matplotlib.lines import Line2D
+
+        handles: dict[str, Any] = {}
+        along = self.data[self.x].values
+        places = dict(zip(along.tolist(), _positions(along), strict=True))
+        for k, (label, table) in enumerate(self.marks.items()):
+            if name not in table:
+                continue
+            filled = label == PRINTED
+            look: dict[str, Any] = {
+                "linestyle": "",
+                "marker": "X" if filled else MARKS[k % len(MARKS)],
+                "markersize": 6.5 if filled else 5.5,
+                "markeredgewidth": 0.6 if filled else 1.1,
+            }
+            rows = table.dropna(subset=[name])
+            if self.panel is not None and self.panel in rows:
+                rows = rows[rows[self.panel] == cut]
+            for _, row in rows.iterrows():
+                place = None if hue is None else self.looks.get((hue, row.get(hue)))
+                own = "black" if place is None else colour(place)
+                length = row.get(f"{name}_spread", math.nan)
+                ax.errorbar(
+                    places.get(row[self.x], row[self.x]),
+                    row[name],
+                    yerr=length if math.isfinite(length) else None,
+                    markerfacecolor=own if filled else "none",
+                    markeredgecolor="black" if filled else own,
+                    ecolor=own,
+                    elinewidth=0.9,
+                    zorder=4,
+                    **look,
+                )
+            if len(rows):
+                face = "0.5" if filled else "none"
+                handles[label] = Line2D(
+                    [], [], markerfacecolor=face, markeredgecolor="black", **look
+                )
+        return handles
 
 
 def _legend(figure: Figure, handles: Mapping[str, Any], spare: Sequence[Axes]) -> None:
     """In the first place that no panel needs, or above them all."""
-    if handles:
-        given = list(handles.values()), list(handles)
-        if spare:
-            legend = spare[0].legend(*given, loc="center", handlelength=2.6, labelspacing=0.9)
-        else:
-            entry = 0.45 + 0.06 * max(map(len, handles))  # [inch], handle and letters
-            columns = max(1, int(figure.get_figwidth() / entry))
-            legend = figure.legend(
-                *given, loc="outside upper left", ncols=columns, handlelength=2.6
-            )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
     for ax in spare[1:] if handles else spare:
         ax.remove()
-    for ax in spare[:1] if handles else ():
-        ax.set_axis_off()
-
-
-def _looks(data: xr.Dataset, hues: Sequence[str]) -> dict[tuple[str | None, Any], int]:
-    """The place in palette, dashes and markers of every value of every hue."""
-    known = [(hue, value) for hue in hues for value in data[hue].values.tolist()]
-    return {(None, None): 0} | {key: k for k, key in enumerate(known)}
-
-
-def _lines(
-    ax: Axes,
-    values: xr.DataArray,
-    x: str,
-    hue: str | None,
-    looks: Mapping[tuple[str | None, Any], int],
-    over: str,
-    spread: Spread | None,
-) -> dict[str, Any]:
-    """Draw the lines of one panel; the handles by label."""
-    spare = [d for d in values.dims if d in PLAYERS and d not in (x, hue)]
-    mean, low, high = _statistics(values.mean(spare), over, spread)
-    along = _positions(values[x].values)
-    lines: dict[str, Any] = {}
-    for value in [None] if hue is None else mean[hue].values.tolist():
-        cut = {} if hue is None else {hue: value}
-        k = looks[hue, value]
-        colour = COLOURS[k % len(COLOURS)]
-        own = mean.sel(cut).values
-        (line,) = ax.plot(
-            along,
-            own,
-            color=colour,
-            linestyle=DASHES[k % len(DASHES)],
-            marker=MARKERS[k % len(MARKERS)],
-            markevery=max(1, int(np.isfinite(own).sum()) // 8),
-        )
-        if low is not None and high is not None:
-            ends = low.sel(cut).values, high.sel(cut).values
-            ax.fill_between(along, *ends, color=colour, alpha=0.16, linewidth=0)
-        if hue is not None:
-            lines[_value(values, hue, value)] = line
-    return lines
-
-
-def _marks(
-    ax: Axes,
-    data: xr.Dataset,
-    name: str,
-    x: str,
-    hue: str | None,
-    looks: Mapping[tuple[str | None, Any], int],
-    panel: str | None,
-    cut: Any,
-    marks: Mapping[str, pd.DataFrame],
-) -> dict[str, Any]:
-    """Points beside the lines, in the colour of the line that they belong to."""
-    handles: dict[str, Any] = {}
-    places = dict(zip(data[x].values.tolist(), _positions(data[x].values), strict=True))
-    for k, (label, table) in enumerate(marks.items()):
-        if name not in table:
-            continue
-        filled = label == PRINTED
-        shape = "X" if filled else MARKS[k % len(MARKS)]
-        rows = table.dropna(subset=[name])
-        if panel is not None and panel in rows:
-            rows = rows[rows[panel] == cut]
-        for _, row in rows.iterrows():
-            place = None if hue is None or hue not in row else looks.get((hue, row[hue]))
-            colour = "black" if place is None else COLOURS[place % len(COLOURS)]
-            length = row.get(f"{name}_spread", math.nan)
-            point, _, _ = ax.errorbar(
-                places.get(row[x], row[x]),
-                row[name],
-                yerr=length if math.isfinite(length) else None,
-                linestyle="",
-                marker=shape,
-                markersize=6.5 if filled else 5.5,
-                markerfacecolor=colour if filled else "none",
-                markeredgecolor="black" if filled else colour,
-                markeredgewidth=0.6 if filled else 1.1,
-                ecolor=colour,
-                elinewidth=0.9,
-                zorder=4,
-            )
-            handles.setdefault(label, _neutral(point))
-    return handles
-
-
-def _neutral(point: Any) -> Any:
-    """A mark's handle in the legend: its shape, in no line's colour."""
-    from matplotlib.lines import Line2D
-
-    filled = point.get_markerfacecolor() != "none"
-    return Line2D(
-        [],
-        [],
-        linestyle="",
-        marker=point.get_marker(),
-        markersize=point.get_markersize(),
-        markerfacecolor="0.5" if filled else "none",
-        markeredgecolor="black",
-        markeredgewidth=point.get_markeredgewidth(),
-    )
-
-
-def _labels(ax: Axes, data: xr.Dataset, name: str, x: str, panel: str | None, cut: Any) -> None:
-    ax.set_xlabel(label_of(data, x), parse_math=False)
-    ax.set_ylabel(label_of(data, name), parse_math=False)
-    if panel is not None:
-        ax.set_title(_value(data[name], panel, cut), parse_math=False, fontsize=7.5)
+    if not handles:
+        return
+    given = list(handles.values()), list(handles)
+    if spare:
+        spare[0].set_axis_off()
+        legend = spare[0].legend(*given, loc="center", handlelength=2.6, labelspacing=0.9)
+    else:
+        entry = 0.45 + 0.06 * max(map(len, handles))  # [inch], handle and letters
+        columns = max(1, int(figure.get_figwidth() / entry))
+        legend = figure.legend(*given, loc="outside upper left", ncols=columns, handlelength=2.6)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _ticks(ax: Axes, values: xr.DataArray, x: str) -> None:

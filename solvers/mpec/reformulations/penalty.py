@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stackel.solvers.mpec.complementarity.base import Mode, geometric
+import pyomo.environ as pyo
+
 from stackel.solvers.mpec.model import Pair
+from stackel.solvers.mpec.reformulations.base import geometric
 
 
-class Penalty(Mode):
+def write(block: Any, pairs: Sequence[Pair]) -> Any:
     """The products in the objective; its knob is the weight w."""
+    return block.knob * pyo.quicksum(pair.a * pair.dual for pair in pairs)
 
-    name = "penalty"
 
-    def write(self, block: Any, pairs: Sequence[Pair]) -> Any:
-        import pyomo.environ as pyo
-
-        return block.knob * pyo.quicksum(pair.a * pair.dual for pair in pairs)
-
-    def schedule(self, tolerance: float) -> list[float]:
-        return geometric(1.0, 1e4, 5)
+def schedule(tolerance: float) -> list[float]:
+    """Up to a large weight, whatever the tolerance."""
+    return geometric(1.0, 1e4, 5)

@@ -10,22 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stackel.solvers.mpec.complementarity.base import Mode, geometric
+import pyomo.environ as pyo
+
 from stackel.solvers.mpec.model import Pair
+from stackel.solvers.mpec.reformulations.base import geometric
 
 
-class Product(Mode):
+def write(block: Any, pairs: Sequence[Pair]) -> Any:
     """The products under a bound; its knob is t."""
+    block.product = pyo.Constraint(
+        range(len(pairs)), rule=lambda b, k: pairs[k].a * pairs[k].dual - b.knob <= 0
+    )
+    return 0.0
 
-    name = "product"
 
-    def write(self, block: Any, pairs: Sequence[Pair]) -> Any:
-        import pyomo.environ as pyo
-
-        block.product = pyo.Constraint(
-            range(len(pairs)), rule=lambda b, k: pairs[k].a * pairs[k].dual - b.knob <= 0
-        )
-        return 0.0
-
-    def schedule(self, tolerance: float) -> list[float]:
-        return geometric(1e-1, tolerance, 4)
+def schedule(tolerance: float) -> list[float]:
+    """Down to the tolerance."""
+    return geometric(1e-1, tolerance, 4)
