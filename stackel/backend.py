@@ -292,9 +292,9 @@ def check_positive(backend: Backend, *options: str) -> None:
         OptionError: one is not.
     """
     for name in options:
-        value = getattr(backend, name)
-        good = isinstance(value, Real) and value > 0
-        check_range(name, value, "a positive number", good)
+        value: Any = getattr(backend, name)
+        number = isinstance(value, Real)
+        check_range(name, value, "a positive number", number and value > 0)
 
 
 def check_whole(backend: Backend, **least: int) -> None:
@@ -308,6 +308,7 @@ def check_whole(backend: Backend, **least: int) -> None:
         OptionError: one is not.
     """
     for name, smallest in least.items():
-        value = getattr(backend, name)
-        good = isinstance(value, Integral) and not isinstance(value, bool) and value >= smallest
-        check_range(name, value, f"a whole number of at least {smallest}", good)
+        value: Any = getattr(backend, name)
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        expected = f"a whole number of at least {smallest}"
+        check_range(name, value, expected, whole and value >= smallest)

@@ -318,6 +318,8 @@ class Calculus(Memo):
 class _Elements(Calculus):
     """Some elements of a batch; what they need of it is taken when it is asked for."""
 
+    whole: Calculus
+
     def __init__(self, batch: Calculus, index: Any) -> None:
         self._state(batch.formulas, batch.names)
         self.whole = batch.whole or batch

@@ -33,9 +33,9 @@ def typical(calculus: Calculus, x: Array, y: Array) -> tuple[Array, Array]:
     low, high = search_range(calculus, x)
     at = np.stack([low, (low + high) / 2, high])
     guess = inside(calculus, calculus.first_guess)
-    leaders = calculus.leader_values(at, y)[0]
-    followers = calculus.follower_payoffs(guess, guess, at)
-    return tuple(np.moveaxis(t, 0, 1).reshape(len(x), -1) for t in (leaders, followers))
+    leaders = np.moveaxis(calculus.leader_values(at, y)[0], 0, 1)
+    followers = np.moveaxis(calculus.follower_payoffs(guess, guess, at), 0, 1)
+    return leaders.reshape(len(x), -1), followers.reshape(len(x), -1)
 
 
 def slack(calculus: Calculus, x: Array, y: Array, best: Response, modulus: Array) -> Array:

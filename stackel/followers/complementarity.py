@@ -325,6 +325,6 @@ def _newton_step(
             dy, dlam = dy[short], dlam[short]
             step, merit, pending = step[short], merit[short], pending[short]
             tau = _at(tau, short)
-            scales = tuple(array[short] for array in scales)
+            scales = scales[0][short], scales[1][short], scales[2][short]
             bounds = (system.low, system.high)
     return best_y, best_lam

@@ -294,7 +294,7 @@ def undoubted(whole: Calculus) -> Array:
     """Where :func:`diagnose` surely has nothing to say of a batch's markets (B,)."""
     bounded = np.isfinite(whole.follower_bounds[1]).any((-1, -2))
     if not whole.concavity.affine_field or whole.k:
-        return np.ones(len(bounded), dtype=bool)
+        return np.ones_like(bounded)
     M = derivatives(whole, middle(*whole.leader_bounds), whole.first_guess)[1]
     known = np.isfinite(M).all((-1, -2))
     M = np.where(known[:, None, None], M, 0.0)

@@ -81,8 +81,8 @@ class Response:
     @staticmethod
     def join(parts: Sequence[Response]) -> Response:
         """Responses one after the other along their first batch axis."""
-        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in ARRAYS)
-        return Response(*joined, max(p.iterations for p in parts))
+        joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ARRAYS}
+        return Response(**joined, iterations=max(p.iterations for p in parts))
 
 
 def settle(

@@ -253,10 +253,14 @@ class Joint:
         z = right.shape[1]
         if z <= FULL_UP_TO:
             return self._dense(y, lam, weight, diagonal, right)[0, :, 0]
-        operator, approximate = (
-            LinearOperator((z, z), matvec=lambda v, f=product: f(v.reshape(1, z))[0], dtype=float)
-            for product in self._products(y, lam, weight, diagonal)
-        )
+
+        def operator_of(product: Product) -> LinearOperator[np.float64]:
+            def times(v: Array) -> Array:
+                return product(v.reshape(1, z))[0]
+
+            return LinearOperator((z, z), matvec=times, dtype=np.float64)
+
+        operator, approximate = map(operator_of, self._products(y, lam, weight, diagonal))
         b = right[0, :, 0]
         start = approximate @ b
         return gmres(operator, b, x0=start, M=approximate, rtol=1e-13, restart=40, maxiter=20)[0]

@@ -99,8 +99,8 @@ class Trials:
         """
         if self.anticipation != "equilibrium":
             many, at = self.calculus.at(element), self.at[element]
-            own = partial(reply, many, start=at)
-            answer = foresee(self.anticipation, trials, at, partial(settle, many), own)
+            replies = partial(reply, many, start=at)
+            answer = foresee(self.anticipation, trials, at, partial(settle, many), replies)
             return answer.y, answer.converged
         bent = np.flatnonzero(~self.straight[element])
         start = self._ahead(trials, element)

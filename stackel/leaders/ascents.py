@@ -59,7 +59,8 @@ def _search(
         search_lines(calculus, x, oracle, points=points, rounds=2, decision=row) for row in range(d)
     ]
     action, payoff = np.array(x, dtype=float), np.full((1, J), -np.inf)
-    tried, unsettled = sum(s.tried for s in lines), sum(s.unsettled for s in lines)
+    tried = np.sum([s.tried for s in lines], axis=0)
+    unsettled = np.sum([s.unsettled for s in lines], axis=0)
     for j in range(J):
         each = np.array([s.action[0, row, j] for row, s in enumerate(lines)])
         best = max(lines, key=lambda s: s.payoff[0, j])
