@@ -6,12 +6,14 @@ Every function takes what the figure's script found, and gives paragraphs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from stackel.examples.reproduction.experiment import Answers
-from stackel.examples.reproduction.fit import PRESET
-from stackel.game.game import Game
+from stackel.examples.reproduction.fit import PRESET, at_means
+from stackel.examples.reproduction.published import printed
+from stackel.formulations import vehicular_twins
 from stackel.tasks.solve import solve
 
 FIXED_COSTS = (0.1, 0.5)
@@ -23,9 +25,7 @@ CAP = 1.5
 
 def fig3(found: Answers) -> list[str]:
     """Fig. 3 (Section VI-B): what is drawn, whose demands are printed, and where prices lie."""
-    from stackel.formulations.vehicular_twins import fig3 as market
-
-    low, high = market().leader_bounds
+    low, high = vehicular_twins.fig3().leader_bounds
     middle = " and ".join(f"{v:g}" for v in ((low + high) / 2)[0].round(12))
     return _paragraphs(f"""
         Satisfactions and costs are printed, sensitivities and ties are not: ours are drawn anew.
@@ -87,7 +87,9 @@ def fig5(found: Answers) -> list[str]:
 def fig6(found: Answers) -> list[str]:
     """Fig. 6 (Sections VI-E, VI-F): that leaders lose by higher costs is no law."""
     costs = (1e-9, 0.03, 0.06, 0.1)
-    utilities = [solve(_equal(c), "closed-form").leader_payoffs.mean() for c in costs]
+    market = at_means(printed("fig6")[0], *PRESET)
+    equal = [solve(replace(market, unit_cost=np.full(3, c)), "closed-form") for c in costs]
+    utilities = [eq.leader_payoffs.mean() for eq in equal]
     same = ", ".join(f"{u:.2f} at {round(c, 3):g}" for u, c in zip(utilities, costs, strict=True))
     mean = found["admm"]["leader_utility"].mean("seed")
     step = 1 - float((mean.isel(mean_cost=1) / mean.isel(mean_cost=0)).max())
@@ -181,26 +183,7 @@ def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
-def _equal(cost: float) -> Game:
-    from stackel.formulations.vehicular_twins import VehicularTwins
-
-    return VehicularTwins(
-        satisfaction=np.full(4, 30.0),
-        sensitivity=30.0,
-        ties=5.0,
-        unit_cost=np.full(3, cost),
-        payment_scale=PRESET[0],
-        utility_scale=PRESET[1],
-    )
-
-
 NOTES: dict[str, Callable[[Answers], list[str]]] = {
-    "fig3": fig3,
-    "fig4": fig4,
-    "fig5": fig5,
-    "fig6": fig6,
-    "fig7": fig7,
-    "fig8": fig8,
-    "delay_limits": delay_limits,
+    note.__name__: note for note in (fig3, fig4, fig5, fig6, fig7, fig8, delay_limits)
 }
 """Paragraphs on a figure, from what its script found."""
