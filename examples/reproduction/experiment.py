@@ -10,7 +10,7 @@ import numpy as np
 
 from stackel.calculus import trace
 from stackel.errors import GameError, OptionError
-from stackel.examples.reproduction.published import QUANTITIES, SETTINGS, Printed, printed
+from stackel.examples.reproduction.published import QUANTITIES, SETTINGS, Printed, marks, printed
 from stackel.followers import response
 from stackel.game.game import Game
 from stackel.plugins import missing_packages
@@ -18,6 +18,7 @@ from stackel.plugins import missing_packages
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from matplotlib.figure import Figure
 
     from stackel.results.equilibrium import Equilibrium
 
@@ -27,7 +28,8 @@ SEEDS, MANY_SEEDS = 20, 200
 EPISODES, MANY_EPISODES = 60, 400
 """Episodes that a learner is trained for. The few suffice to be a few per cent off."""
 
-ACTIONS = ("leader_actions", "follower_actions")
+AVERAGES = ("demand", "follower_utility", "price", "leader_utility", "welfare")
+"""What the paper shows of a whole market, in the order of its panels."""
 
 Answers = dict[str, "xr.Dataset"]
 """Datasets by what found them: ``"admm"``, ``"closed-form"``, ``"literal"`` (the equations as
@@ -139,8 +141,9 @@ def agreement(found: Answers) -> float:
     Args:
         found: with ``"admm"`` and ``"closed-form"``.
     """
-    pairs = ((found["admm"][name], found["closed-form"][name]) for name in ACTIONS)
-    return max(float((abs(a - b) / (1 + abs(b))).max()) for a, b in pairs)
+    actions = ["leader_actions", "follower_actions"]
+    admm, closed = found["admm"][actions], found["closed-form"][actions]
+    return float((abs(admm - closed) / (1 + abs(closed))).max().to_array().max())
 
 
 def certified(found: Answers) -> tuple[int, int]:
@@ -266,6 +269,27 @@ def learned(found: Answers) -> dict[str, pd.DataFrame]:
     data = found["malppo"]
     same = found["admm"].sel({d: data[d].values for d in data["welfare"].dims})
     return {"malppo": expected(data), "equilibrium of its draws": expected(same)}
+
+
+def draw_averages(
+    figure: str, found: Answers, x: str, hue: str | None = None, y: Sequence[str] = AVERAGES
+) -> Figure:
+    """Averages over players against a setting, with what is printed and what was learned.
+
+    Args:
+        figure: its name, ``"fig5"``.
+        found: what :func:`answers` returned; drawn is ``"admm"``.
+        x: the setting along the axis.
+        hue: a setting with a line for each of its values.
+        y: quantities, a panel each.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    from stackel import plots
+
+    points = {"printed": marks(figure)} if printed(figure) else {}
+    return plots.sweep(found["admm"], x, y, hue=hue, marks={**points, **learned(found)})
 
 
 def path(eq: Equilibrium) -> xr.Dataset:

@@ -12,7 +12,7 @@ import numpy as np
 
 from stackel.examples.reproduction.experiment import Answers
 from stackel.examples.reproduction.fit import PRESET, at_means
-from stackel.examples.reproduction.published import printed
+from stackel.examples.reproduction.published import QUANTITIES, printed
 from stackel.formulations import vehicular_twins
 from stackel.tasks.solve import solve
 
@@ -70,8 +70,7 @@ def fig4(found: Answers) -> list[str]:
 
 def fig5(found: Answers) -> list[str]:
     """Fig. 5 (Sections VI-C, VI-D): why prices stay and utilities are further off than demands."""
-    price = found["admm"]["price"].mean("seed")
-    span = float(((price.max("followers") - price.min("followers")) / price.mean()).max())
+    span = _span(found, "followers")
     return _paragraphs(f"""
         Markets are nested: a further player leaves the draws of the others as they are.
 
@@ -108,8 +107,7 @@ def fig6(found: Answers) -> list[str]:
 
 def fig7(found: Answers) -> list[str]:
     """Fig. 7 (Section VI-G): ties scale demand and leave prices."""
-    price = found["admm"]["price"].mean("seed")
-    span = float((price.max() - price.min()) / price.mean())
+    span = _span(found, "mean_tie")
     return _paragraphs(f"""
         No numbers are printed for this figure. Prices, of which the paper says nothing, move by
         {100 * span:.2g} % of their mean: ties scale demand, not how it answers to the price.
@@ -159,10 +157,9 @@ def delay_limits(found: Answers) -> list[str]:
     def changes(followers: int, leaders: int) -> str:
         at = {"followers": followers, "leaders": leaders}
         there, here = (side.sel(at).mean("seed") for side in (on, off))
-        names = ("price", "followers' utility", "leaders' utility")
-        columns = ("price", "follower_utility", "leader_utility")
-        moved = [float(there[c] / here[c] - 1) for c in columns]
-        return ", ".join(f"{name} {by:+.1%}" for name, by in zip(names, moved, strict=True))
+        names = ("price", "follower_utility", "leader_utility")
+        moved = {QUANTITIES[name][0]: float(there[name] / here[name] - 1) for name in names}
+        return ", ".join(f"{label} {by:+.1%}" for label, by in moved.items())
 
     bound, market, cap = (float(on[name].mean()) for name in ("bound", "market", "cap"))
     return _paragraphs(f"""
@@ -177,6 +174,12 @@ def delay_limits(found: Answers) -> list[str]:
         followers become more, where the paper's stay. So the published figures fit slack
         limits.
     """)
+
+
+def _span(found: Answers, along: str) -> float:
+    """By which share of their mean prices move along a setting, at most."""
+    price = found["admm"]["price"].mean("seed")
+    return float(((price.max(along) - price.min(along)) / price.mean()).max())
 
 
 def _paragraphs(text: str) -> list[str]:
