@@ -44,12 +44,9 @@ def fig4(found: Answers) -> list[str]:
     """Fig. 4 (Section VI-B): the rewards reached, and what of the paper's order can hold."""
     data = found["learners"]
     last = data["reward"].isel(iteration=-1)
-    mean, spread = last.mean("seed"), last.std("seed")
-    order = sorted(mean["algorithm"].values, key=lambda name: -float(mean.sel(algorithm=name)))
-    said = ", ".join(
-        f"{name} {float(mean.sel(algorithm=name)):.1f} ± {float(spread.sel(algorithm=name)):.1f}"
-        for name in order
-    )
+    spread = last.std("seed").to_series()
+    ranked = last.mean("seed").to_series().sort_values(ascending=False)
+    said = ", ".join(f"{name} {mean:.1f} ± {spread[name]:.1f}" for name, mean in ranked.items())
     return _paragraphs(f"""
         The reward adds up what all players gain; in the equilibrium that is
         {data.attrs["equilibrium"]:.4g} (dashed). At the end of this run: {said} (spread over
