@@ -23,30 +23,22 @@ SETTINGS = {
 }
 
 
-def prices(options: dict, episodes: int) -> np.ndarray:
-    """What the leaders charge, update by update (updates, leaders)."""
-    if "preset" not in options:
-        options = {**options, "episodes": episodes}
+def prices(options: dict, episodes: int) -> xr.DataArray:
+    """What the leaders charge, over the training from 0 to 100 % of it."""
+    options = {**options, "episodes": options.get("episodes", episodes)}
     eq = stackel.solve(fig3(), "malppo", seed=0, certificate=False, **options)
     print(f"{options}: {eq.leader_actions[0].round(3)} after {eq.stats['seconds']:.0f} s")
-    return eq.history.filter(like="leader_actions").to_numpy()
+    path = eq.history.filter(like="leader_actions").to_numpy()
+    coords = {"training": np.linspace(0, 100, len(path)), "leader": [1, 2]}
+    price = xr.DataArray(path, coords, dims=list(coords), name="price")
+    price.attrs = {"long_name": "price", "units": "$ per 1e7 Hz"}
+    return price.interp(training=np.linspace(0, 100, 60))
 
 
 def main(picture: Path, full: bool) -> None:
     chosen = {k: v for k, v in SETTINGS.items() if full or "preset" not in v}
-    paths = {k: prices(v, 150 if full else 40) for k, v in chosen.items()}
-    curves = {
-        name: xr.DataArray(
-            path,
-            dims=("training", "leader"),
-            coords={"training": np.linspace(0, 100, len(path)), "leader": [1, 2]},
-            attrs={"long_name": "price", "units": "$ per 1e7 Hz"},
-        ).interp(training=np.linspace(0, 100, 60))
-        for name, path in paths.items()
-    }
-    data = xr.Dataset(
-        {"price": xr.concat(curves.values(), xr.Variable("followers see", list(curves)))}
-    )
+    curves = [prices(options, 150 if full else 40) for options in chosen.values()]
+    data = xr.concat(curves, xr.Variable("followers see", list(chosen))).to_dataset()
     data["training"].attrs = {"long_name": "share of the training", "units": "%"}
     figure = plots.sweep(data, x="training", y="price", hue="leader", panel="followers see")
     equilibrium = stackel.solve(fig3()).leader_actions[0]

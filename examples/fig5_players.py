@@ -7,7 +7,8 @@ Markets are nested: a further player leaves the draws of the others as they are.
 
 from dataclasses import replace
 
-from stackel import plots
+import numpy as np
+
 from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
@@ -21,12 +22,9 @@ LEADERS = ("unit_cost", "arrival_rate", "service_rate", "clock_rate")
 def market(followers, leaders, seed, scale="published", delay=False):
     """The first of a large draw's players."""
     whole = twins.draw(seed, 6, 4, scale=scale, delay=delay)
-    own = {name: getattr(whole, name) for name in (*FOLLOWERS, *LEADERS)}
-    first = {
-        k: v[:followers] if k in FOLLOWERS else v[:, :leaders]
-        for k, v in own.items()
-        if v is not None
-    }
+    parts = dict.fromkeys(FOLLOWERS, np.s_[:followers]) | dict.fromkeys(LEADERS, np.s_[:, :leaders])
+    data = {name: getattr(whole, name) for name in parts}
+    first = {name: value[parts[name]] for name, value in data.items() if value is not None}
     return replace(whole, ties=whole.ties[:followers, :followers], **first)
 
 
@@ -35,13 +33,7 @@ def run(full=False, learner=True):
 
 
 def draw(answers):
-    return plots.sweep(
-        answers["admm"],
-        x="followers",
-        y=["demand", "follower_utility", "price", "leader_utility", "welfare"],
-        hue="leaders",
-        marks={"printed": reproduction.marks("fig5"), **reproduction.learned(answers)},
-    )
+    return reproduction.draw_averages("fig5", answers, x="followers", hue="leaders")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,10 @@ Costs are drawn around their mean with a spread of 0.05 and kept positive, so at
 are 0.04 on average.
 """
 
-from stackel import plots
 from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
-GRID = {
-    "mean_satisfaction": [25.0, 30.0, 35.0],
-    "mean_cost": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5],
-}
+GRID = {"mean_satisfaction": [25.0, 30.0, 35.0], "mean_cost": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]}
 LEARNER = {"mean_satisfaction": [30.0], "mean_cost": [0.1, 0.5]}
 
 
@@ -34,12 +30,9 @@ def run(full=False, learner=True):
 
 
 def draw(answers):
-    return plots.sweep(
-        answers["admm"],
-        x="mean_cost",
-        y=["price", "demand", "follower_utility", "leader_utility", "welfare"],
-        hue="mean_satisfaction",
-        marks={"printed": reproduction.marks("fig6"), **reproduction.learned(answers)},
+    panels = ["price", "demand", "follower_utility", "leader_utility", "welfare"]
+    return reproduction.draw_averages(
+        "fig6", answers, x="mean_cost", hue="mean_satisfaction", y=panels
     )
 
 

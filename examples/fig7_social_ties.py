@@ -3,7 +3,6 @@
 python examples/fig7_social_ties.py [--out DIR] [--full] [--no-learner]
 """
 
-from stackel import plots
 from stackel.examples import reproduction
 from stackel.formulations import vehicular_twins as twins
 
@@ -20,12 +19,7 @@ def run(full=False, learner=True):
 
 
 def draw(answers):
-    return plots.sweep(
-        answers["admm"],
-        x="mean_tie",
-        y=["demand", "follower_utility", "price", "leader_utility", "welfare"],
-        marks=reproduction.learned(answers),
-    )
+    return reproduction.draw_averages("fig7", answers, x="mean_tie")
 
 
 if __name__ == "__main__":

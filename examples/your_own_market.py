@@ -21,13 +21,8 @@ class FederatedLearning(Game):
     energy_cost: Follower  # e_i [$ per squared unit of data]
     battery: Follower  # [units of data]: what device i can do at most
 
-    @property
-    def leader_action(self):
-        return Action("reward", unit="$ per unit", low=0.0, high=5.0)
-
-    @property
-    def follower_action(self):
-        return Action("data", unit="units")
+    leader_action = Action("reward", unit="$ per unit", low=0.0, high=5.0)
+    follower_action = Action("data", unit="units")
 
     def follower_payoff(self, y, rivals, x):
         return over_leaders(x * y) - self.energy_cost * (over_leaders(y) ** 2 + over_leaders(y**2))

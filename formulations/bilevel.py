@@ -24,13 +24,8 @@ class HendersonQuandt(Game):
     stackelberg1, BOLIB HendersonQuandt1958.
     """
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("quantity", low=0.0, high=200.0)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("quantity", low=0.0)
+    leader_action = Action("quantity", low=0.0, high=200.0)
+    follower_action = Action("quantity", low=0.0)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         return 100 * y - 0.5 * x * y - y**2
@@ -52,13 +47,8 @@ class Outrata31(Game):
     on Optimization 4 (1994), 340-357, example 3.1; MacMPEC outrata31, BOLIB Outrata1994Ex31.
     """
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("x", low=0.0, high=10.0)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("y", low=0.0, size=2)
+    leader_action = Action("x", low=0.0, high=10.0)
+    follower_action = Action("y", low=0.0, size=2)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         first, second = y[..., :1], y[..., 1:]
@@ -89,13 +79,8 @@ class Bard1(Game):
     Programming 40 (1988), 15-27, example 1; MacMPEC bard1, BOLIB Bard1988Ex1, BASBLib b_1988_01.
     """
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("x", low=1.0, high=5.0)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("y", low=0.0)
+    leader_action = Action("x", low=1.0, high=5.0)
+    follower_action = Action("y", low=0.0)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         return 1.5 * x * y - (y - 1) ** 2
@@ -125,13 +110,8 @@ class DeSilva(Game):
     d_1978_01.
     """
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("x", low=0.0, high=2.0, size=2)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("y", low=0.5, high=1.5, size=2)
+    leader_action = Action("x", low=0.0, high=2.0, size=2)
+    follower_action = Action("y", low=0.5, high=1.5, size=2)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         return -((y[..., :1] - x[..., :1, :]) ** 2) - (y[..., 1:] - x[..., 1:, :]) ** 2
@@ -157,13 +137,8 @@ class Dempe(Game):
     MacMPEC dempe.
     """
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("x", low=0.0)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("y", low=-float("inf"))
+    leader_action = Action("x", low=0.0)
+    follower_action = Action("y", low=-float("inf"))
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         return 3 * y - 0.5 * y**2

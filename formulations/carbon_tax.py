@@ -86,10 +86,9 @@ class CarbonTax(Game):
         return -over_followers(self.member * (self.emission * y))
 
     def validate(self) -> None:
-        known = (self.member == 0) | (self.member == 1)
-        self.reject("member", ~known, "0 or 1")
-        alone = self.member.sum(axis=1, keepdims=True) != 1
-        self.reject("member", alone & np.ones_like(self.member, bool), "one country for each firm")
+        self.reject("member", ~np.isin(self.member, (0, 1)), "0 or 1")
+        countries = self.member.sum(axis=1, keepdims=True)
+        self.reject("member", countries != 1, "one country for each firm")
         for name in ("slope", "capacity"):
             self.reject(name, getattr(self, name) <= 0, "a positive number")
 

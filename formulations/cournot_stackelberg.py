@@ -34,13 +34,11 @@ class CournotStackelberg(Game):
     intercept: float = 10.0
     slope: float = 0.5
 
+    follower_action = Action("quantity", unit="unit", low=0.0, size=1)
+
     @property
     def leader_action(self) -> Action:
         return Action("quantity", unit="unit", low=0.0, high=self.intercept / self.slope)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("quantity", unit="unit", low=0.0, size=1)
 
     def price(self, total: Any) -> Any:
         """The price a - b Q [$/unit] of a total quantity Q [unit]."""

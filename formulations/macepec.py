@@ -33,13 +33,8 @@ class PangFukushima(Game):
 
     side: Leader = (-1.0, 1.0)
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("x", low=0.0, high=1.0)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("y", low=0.0, size=1)
+    leader_action = Action("x", low=0.0, high=1.0)
+    follower_action = Action("y", low=0.0, size=1)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         return y * (1 - over_leaders(x)) - 0.5 * y**2
@@ -60,13 +55,8 @@ class SharedComplementarity(Game):
 
     leaders: int = 2
 
-    @property
-    def leader_action(self) -> Action:
-        return Action("x", low=-math.inf)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("y", low=0.0, size=1)
+    leader_action = Action("x", low=-math.inf)
+    follower_action = Action("y", low=0.0, size=1)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         return -y * over_leaders(x) - 0.5 * y**2

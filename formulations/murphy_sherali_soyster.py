@@ -89,24 +89,19 @@ class MurphySheraliSoyster(Game):
 
     def follower_cost(self, y: Any) -> Any:
         """The followers' costs f_i(y_i), (..., I, 1) as the quantities y."""
-        beta = self.elasticity
-        scale = beta / (1 + beta) * self.capacity ** (-1 / beta)
-        return self.cost * y + scale * y ** ((1 + beta) / beta)
+        return _cost(y, self.cost, self.elasticity, self.capacity)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         total = over_leaders(x) + y + (over_followers(rivals) - rivals)
         return y * self.price(total) - self.follower_cost(y)
 
     def leader_payoff(self, x: Any, y: Any) -> Any:
-        beta = self.leader_elasticity
-        scale = beta / (1 + beta) * self.leader_capacity ** (-1 / beta)
-        cost = self.leader_cost * x + scale * x ** ((1 + beta) / beta)
+        cost = _cost(x, self.leader_cost, self.leader_elasticity, self.leader_capacity)
         return x * self.price(over_leaders(x) + over_followers(y)) - cost
 
     def validate(self) -> None:
-        for name in ("elasticity", "capacity", "leader_elasticity", "leader_capacity"):
-            self.reject(name, getattr(self, name) <= 0, "a positive number")
-        for name in ("demand", "gamma", "most"):
+        scales = ("elasticity", "capacity", "leader_elasticity", "leader_capacity")
+        for name in (*scales, "demand", "gamma", "most"):
             self.reject(name, getattr(self, name) <= 0, "a positive number")
 
 
@@ -122,6 +117,11 @@ class Gnash(MurphySheraliSoyster):
     def follower_cost(self, y: Any) -> Any:
         """The followers' costs c_i y_i + K_i^(-1 / beta_i) y_i^2 / 2, (..., I, 1) as y."""
         return self.cost * y + 0.5 * self.capacity ** (-1 / self.elasticity) * y**2
+
+
+def _cost(quantity: Any, unit_cost: Any, beta: Any, capacity: Any) -> Any:
+    scale = beta / (1 + beta) * capacity ** (-1 / beta)
+    return unit_cost * quantity + scale * quantity ** ((1 + beta) / beta)
 
 
 def _firms(kind: type[MurphySheraliSoyster], gamma: float, most: float) -> MurphySheraliSoyster:

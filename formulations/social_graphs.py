@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from stackel.game.game import Game
+import networkx as nx
+
+from stackel.formulations.vehicular_twins import VehicularTwins, on_graph
 
 
-def karate() -> Game:
+def karate() -> VehicularTwins:
     """The vehicular-twins market on Zachary's karate club, 34 followers.
 
     W. W. Zachary, "An information flow model for conflict and fission in small groups", Journal of
     Anthropological Research 33 (1977), 452-473; the graph is networkx's.
     """
-    import networkx as nx
-
-    from stackel.formulations.vehicular_twins import on_graph
-
     return on_graph(nx.karate_club_graph())
 
 
-def les_miserables() -> Game:
+def les_miserables() -> VehicularTwins:
     """The vehicular-twins market on the characters of Les Misérables, 77 followers.
 
     D. E. Knuth, The Stanford GraphBase, 1993; the graph is networkx's.
     """
-    import networkx as nx
-
-    from stackel.formulations.vehicular_twins import on_graph
-
     return on_graph(nx.les_miserables_graph())

@@ -37,13 +37,11 @@ class Substitutes(Game):
     substitution: float = 0.4
     price_cap: float = 10.0
 
+    follower_action = Action("purchase", unit="unit", low=0.0)
+
     @property
     def leader_action(self) -> Action:
         return Action("price", unit="$/unit", low=self.unit_cost, high=self.price_cap)
-
-    @property
-    def follower_action(self) -> Action:
-        return Action("purchase", unit="unit", low=0.0)
 
     def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
         pairs = over_leaders(y) ** 2 - over_leaders(y**2)  # 2 sum_{j<k} y_j y_k

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
+import scipy.sparse as sp
 
 from stackel.errors import GameError, OptionError
 from stackel.functions import over_followers, over_leaders
@@ -219,12 +220,9 @@ def _check_ties(ties: Any) -> None:
         )
     gap = abs(matrix - matrix.T)
     if gap.max() > 1e-12 * max(1.0, abs(matrix).max()):
-        dense = gap.toarray() if hasattr(gap, "toarray") and gap.shape[0] <= 2000 else gap
-        if isinstance(dense, np.ndarray):
-            i, k = (int(v) for v in np.unravel_index(np.argmax(dense), dense.shape))
-        else:
-            coo = gap.tocoo()
-            i, k = int(coo.row[np.argmax(coo.data)]), int(coo.col[np.argmax(coo.data)])
+        apart = sp.coo_array(gap)
+        largest = np.argmax(apart.data)
+        i, k = int(apart.row[largest]), int(apart.col[largest])
         raise GameError(
             f"VehicularTwins.ties[{i}, {k}] = {matrix[i, k]:g} but ties[{k}, {i}] = "
             f"{matrix[k, i]:g}: ties are mutual (w_ik = w_ki); symmetrise, e.g. (W + W.T) / 2"
@@ -251,26 +249,17 @@ def fig3(scale: Scale = "published", delay: bool = False) -> VehicularTwins:
     Args:
         scale: see :data:`SCALES`; with ``"literal"`` every leader asks the price cap.
         delay: with the delay limit (6). The paper does not print the twins' sizes and delays of
-            this figure; these are values within its ranges, and the first follower's limit binds.
+            this figure; these are values within its ranges, all else as :class:`VehicularTwins` has
+            it, and the first follower's limit binds.
     """
-    limit: dict[str, Any] = {}
-    if delay:
-        limit = {
-            "twin_size": np.array([50, 20, 40]) * MEGABYTE,
-            "max_delay": [2.5, 3.0, 4.0],
-            "cycles": 5e9,
-            "clock_rate": 15e9,
-            "arrival_rate": 450.0,
-            "service_rate": 500.0,
-        }
     return VehicularTwins(
         satisfaction=[30.0, 25.0, 35.0],
         sensitivity=30.0,
         ties=5.0,
         unit_cost=[0.3, 0.1],
-        price_cap=1.5,
+        twin_size=np.array([50, 20, 40]) * MEGABYTE if delay else None,
+        max_delay=[2.5, 3.0, 4.0] if delay else None,
         **_scales(scale),
-        **limit,
     )
 
 
@@ -326,16 +315,10 @@ def draw(
     if delay:
         tolerance = rng.uniform(2.0, 4.0, followers)
         cycles = positive(5e9, 5e8, followers)
-        queues = [_draw_queue(rng, cycles, tolerance) for _ in range(leaders)]
-        arrival, service, clock = np.array(queues).T
-        data |= {
-            "twin_size": rng.uniform(10.0, 50.0, followers) * MEGABYTE,
-            "max_delay": tolerance,
-            "cycles": cycles,
-            "arrival_rate": arrival,
-            "service_rate": service,
-            "clock_rate": clock,
-        }
+        queues = np.array([_draw_queue(rng, cycles, tolerance) for _ in range(leaders)])
+        data |= {"max_delay": tolerance, "cycles": cycles}
+        data["arrival_rate"], data["service_rate"], data["clock_rate"] = queues.T
+        data["twin_size"] = rng.uniform(10.0, 50.0, followers) * MEGABYTE
     return VehicularTwins(**data, **_scales(scale))
 
 

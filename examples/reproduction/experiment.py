@@ -10,7 +10,7 @@ import numpy as np
 
 from stackel.calculus import trace
 from stackel.errors import GameError, OptionError
-from stackel.examples.reproduction.published import QUANTITIES, SETTINGS, Printed, printed
+from stackel.examples.reproduction.published import QUANTITIES, SETTINGS, Printed, marks, printed
 from stackel.followers import response
 from stackel.game.game import Game
 from stackel.plugins import missing_packages
@@ -18,6 +18,7 @@ from stackel.plugins import missing_packages
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from matplotlib.figure import Figure
 
     from stackel.results.equilibrium import Equilibrium
 
@@ -27,7 +28,8 @@ SEEDS, MANY_SEEDS = 20, 200
 EPISODES, MANY_EPISODES = 60, 400
 """Episodes that a learner is trained for. The few suffice to be a few per cent off."""
 
-ACTIONS = ("leader_actions", "follower_actions")
+AVERAGES = ("demand", "follower_utility", "price", "leader_utility", "welfare")
+"""What the paper shows of a whole market, in the order of its panels."""
 
 Answers = dict[str, "xr.Dataset"]
 """Datasets by what found them: ``"admm"``, ``"closed-form"``, ``"literal"`` (the equations as
@@ -60,23 +62,24 @@ def answers(
     """
     from stackel import sweep
 
+    def solved(
+        backend: str, points: Mapping[str, Sequence[Any]], scale: str = "published", **options: Any
+    ) -> xr.Dataset:
+        data = sweep(market, {**points, "scale": [scale]}, backend=backend, **options)
+        return quantities(data.isel(scale=0, drop=True), by_player)
+
     seeds = MANY_SEEDS if full else SEEDS
-    scaled = {**grid, "scale": ["published"]}
-    admm = sweep(market, scaled, backend="admm", seeds=seeds)
-    closed = sweep(market, scaled, backend="closed-form", seeds=seeds)
-    literal = sweep(market, {**grid, "scale": ["literal"]}, backend="closed-form", seeds=seeds)
-    found = {"admm": admm, "closed-form": closed, "literal": literal}
+    found = {
+        "admm": solved("admm", grid, seeds=seeds),
+        "closed-form": solved("closed-form", grid, seeds=seeds),
+        "literal": solved("closed-form", grid, "literal", seeds=seeds),
+    }
     if learner is not None:
-        points = {**learner, "scale": ["published"]}
-        found["malppo"] = sweep(
-            market,
-            points,
-            backend="malppo",
-            seeds=3 if full else 1,
-            executor="process",
-            episodes=MANY_EPISODES if full else EPISODES,
+        seeds, episodes = (3, MANY_EPISODES) if full else (1, EPISODES)
+        found["malppo"] = solved(
+            "malppo", learner, seeds=seeds, executor="process", episodes=episodes
         )
-    return {n: quantities(d.isel(scale=0, drop=True), by_player) for n, d in found.items()}
+    return found
 
 
 def trainable(learner: bool | None) -> bool:
@@ -126,9 +129,8 @@ def quantities(data: xr.Dataset, by_player: bool = False) -> xr.Dataset:
             "follower_utility": data["follower_payoffs"].mean("follower"),
         }
     out = data.assign(added)
-    for known in (QUANTITIES, SETTINGS):
-        for name in set(known) & set(out.variables):
-            label, unit = known[name]
+    for name, (label, unit) in (QUANTITIES | SETTINGS).items():
+        if name in out.variables:
             out[name].attrs = {"long_name": label, "units": unit}
     return out
 
@@ -139,8 +141,9 @@ def agreement(found: Answers) -> float:
     Args:
         found: with ``"admm"`` and ``"closed-form"``.
     """
-    pairs = ((found["admm"][name], found["closed-form"][name]) for name in ACTIONS)
-    return max(float((abs(a - b) / (1 + abs(b))).max()) for a, b in pairs)
+    actions = ["leader_actions", "follower_actions"]
+    admm, closed = found["admm"][actions], found["closed-form"][actions]
+    return float((abs(admm - closed) / (1 + abs(closed))).max().to_array().max())
 
 
 def certified(found: Answers) -> tuple[int, int]:
@@ -210,10 +213,7 @@ def tidy(figure: str, found: Answers) -> pd.DataFrame:
 
     tables = []
     for source, data in found.items():
-        for name in QUANTITIES:
-            if name not in data or "seed" not in data[name].dims:
-                continue
-            own = data[name]
+        for name, own in _drawn(data).items():
             parts = {"mean": own.mean("seed"), "std": own.std("seed"), "draws": own.count("seed")}
             tables.append(_table(parts).assign(source=source, quantity=name))
     out = pd.concat(tables, ignore_index=True)
@@ -235,23 +235,24 @@ def expected(data: xr.Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
-    tables = []
-    for name in QUANTITIES:
-        if name not in data or "seed" not in data[name].dims:
-            continue
-        parts = {name: data[name].mean("seed"), f"{name}_spread": data[name].std("seed")}
-        tables.append(_table(parts))
+    tables = [
+        _table({name: own.mean("seed"), f"{name}_spread": own.std("seed")})
+        for name, own in _drawn(data).items()
+    ]
     return pd.concat(tables, ignore_index=True)
+
+
+def _drawn(data: xr.Dataset) -> dict[str, xr.DataArray]:
+    """What was measured over random draws."""
+    return {n: data[n] for n in QUANTITIES if n in data and "seed" in data[n].dims}
 
 
 def _table(parts: Mapping[str, xr.DataArray]) -> pd.DataFrame:
     """Arrays over the same settings as columns, a row for each point; of numbers a single row."""
-    import pandas as pd
+    import xarray as xr
 
-    if not all(part.dims for part in parts.values()):
-        return pd.DataFrame({name: [float(part)] for name, part in parts.items()})
-    columns = [part.to_series().rename(name) for name, part in parts.items()]
-    return pd.concat(columns, axis=1).reset_index()
+    points = xr.Dataset(parts).expand_dims("point")  # a table needs one dimension at least
+    return points.to_dataframe().reset_index().drop(columns="point")
 
 
 def learned(found: Answers) -> dict[str, pd.DataFrame]:
@@ -268,6 +269,27 @@ def learned(found: Answers) -> dict[str, pd.DataFrame]:
     data = found["malppo"]
     same = found["admm"].sel({d: data[d].values for d in data["welfare"].dims})
     return {"malppo": expected(data), "equilibrium of its draws": expected(same)}
+
+
+def draw_averages(
+    figure: str, found: Answers, x: str, hue: str | None = None, y: Sequence[str] = AVERAGES
+) -> Figure:
+    """Averages over players against a setting, with what is printed and what was learned.
+
+    Args:
+        figure: its name, ``"fig5"``.
+        found: what :func:`answers` returned; drawn is ``"admm"``.
+        x: the setting along the axis.
+        hue: a setting with a line for each of its values.
+        y: quantities, a panel each.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    from stackel import plots
+
+    points = {"printed": marks(figure)} if printed(figure) else {}
+    return plots.sweep(found["admm"], x, y, hue=hue, marks={**points, **learned(found)})
 
 
 def path(eq: Equilibrium) -> xr.Dataset:

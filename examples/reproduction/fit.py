@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stackel.examples.reproduction.published import PRINTED, Printed
-from stackel.game.game import Game
+from stackel.formulations.vehicular_twins import VehicularTwins, fig3
 from stackel.results.equilibrium import Equilibrium
 from stackel.tasks.solve import solve
 from stackel.types import Array
@@ -51,15 +51,13 @@ class Fit:
     count: int = len(FITTED)
 
 
-def at_means(p: Printed, payment_scale: float, utility_scale: float) -> Game:
+def at_means(p: Printed, payment_scale: float, utility_scale: float) -> VehicularTwins:
     """The market of a printed number with every random draw at its mean.
 
     Args:
         p: the number.
         payment_scale, utility_scale: s and kappa.
     """
-    from stackel.formulations.vehicular_twins import VehicularTwins, fig3
-
     if p.figure == "fig3":
         return replace(fig3(), payment_scale=payment_scale, utility_scale=utility_scale)
     at = {"followers": 4, "leaders": 3, "mean_cost": 0.1, "mean_satisfaction": 30.0, **p.at}
@@ -108,7 +106,7 @@ def free() -> Fit:
     from scipy.optimize import least_squares
 
     def residuals(logarithms: Array) -> Array:
-        return errors(*(float(v) for v in np.exp(logarithms)))
+        return errors(*np.exp(logarithms).tolist())
 
     found = least_squares(residuals, np.log([10.0, 50.0]), diff_step=[1e-4])
-    return at(*(float(v) for v in np.exp(found.x)))
+    return at(*np.exp(found.x).tolist())

@@ -6,12 +6,14 @@ Every function takes what the figure's script found, and gives paragraphs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from stackel.examples.reproduction.experiment import Answers
-from stackel.examples.reproduction.fit import PRESET
-from stackel.game.game import Game
+from stackel.examples.reproduction.fit import PRESET, at_means
+from stackel.examples.reproduction.published import QUANTITIES, printed
+from stackel.formulations import vehicular_twins
 from stackel.tasks.solve import solve
 
 FIXED_COSTS = (0.1, 0.5)
@@ -23,9 +25,7 @@ CAP = 1.5
 
 def fig3(found: Answers) -> list[str]:
     """Fig. 3 (Section VI-B): what is drawn, whose demands are printed, and where prices lie."""
-    from stackel.formulations.vehicular_twins import fig3 as market
-
-    low, high = market().leader_bounds
+    low, high = vehicular_twins.fig3().leader_bounds
     middle = " and ".join(f"{v:g}" for v in ((low + high) / 2)[0].round(12))
     return _paragraphs(f"""
         Satisfactions and costs are printed, sensitivities and ties are not: ours are drawn anew.
@@ -44,12 +44,9 @@ def fig4(found: Answers) -> list[str]:
     """Fig. 4 (Section VI-B): the rewards reached, and what of the paper's order can hold."""
     data = found["learners"]
     last = data["reward"].isel(iteration=-1)
-    mean, spread = last.mean("seed"), last.std("seed")
-    order = sorted(mean["algorithm"].values, key=lambda name: -float(mean.sel(algorithm=name)))
-    said = ", ".join(
-        f"{name} {float(mean.sel(algorithm=name)):.1f} ± {float(spread.sel(algorithm=name)):.1f}"
-        for name in order
-    )
+    spread = last.std("seed").to_series()
+    ranked = last.mean("seed").to_series().sort_values(ascending=False)
+    said = ", ".join(f"{name} {mean:.1f} ± {spread[name]:.1f}" for name, mean in ranked.items())
     return _paragraphs(f"""
         The reward adds up what all players gain; in the equilibrium that is
         {data.attrs["equilibrium"]:.4g} (dashed). At the end of this run: {said} (spread over
@@ -70,8 +67,7 @@ def fig4(found: Answers) -> list[str]:
 
 def fig5(found: Answers) -> list[str]:
     """Fig. 5 (Sections VI-C, VI-D): why prices stay and utilities are further off than demands."""
-    price = found["admm"]["price"].mean("seed")
-    span = float(((price.max("followers") - price.min("followers")) / price.mean()).max())
+    span = _span(found, "followers")
     return _paragraphs(f"""
         Markets are nested: a further player leaves the draws of the others as they are.
 
@@ -87,7 +83,9 @@ def fig5(found: Answers) -> list[str]:
 def fig6(found: Answers) -> list[str]:
     """Fig. 6 (Sections VI-E, VI-F): that leaders lose by higher costs is no law."""
     costs = (1e-9, 0.03, 0.06, 0.1)
-    utilities = [solve(_equal(c), "closed-form").leader_payoffs.mean() for c in costs]
+    market = at_means(printed("fig6")[0], *PRESET)
+    equal = [solve(replace(market, unit_cost=np.full(3, c)), "closed-form") for c in costs]
+    utilities = [eq.leader_payoffs.mean() for eq in equal]
     same = ", ".join(f"{u:.2f} at {round(c, 3):g}" for u, c in zip(utilities, costs, strict=True))
     mean = found["admm"]["leader_utility"].mean("seed")
     step = 1 - float((mean.isel(mean_cost=1) / mean.isel(mean_cost=0)).max())
@@ -106,8 +104,7 @@ def fig6(found: Answers) -> list[str]:
 
 def fig7(found: Answers) -> list[str]:
     """Fig. 7 (Section VI-G): ties scale demand and leave prices."""
-    price = found["admm"]["price"].mean("seed")
-    span = float((price.max() - price.min()) / price.mean())
+    span = _span(found, "mean_tie")
     return _paragraphs(f"""
         No numbers are printed for this figure. Prices, of which the paper says nothing, move by
         {100 * span:.2g} % of their mean: ties scale demand, not how it answers to the price.
@@ -157,10 +154,9 @@ def delay_limits(found: Answers) -> list[str]:
     def changes(followers: int, leaders: int) -> str:
         at = {"followers": followers, "leaders": leaders}
         there, here = (side.sel(at).mean("seed") for side in (on, off))
-        names = ("price", "followers' utility", "leaders' utility")
-        columns = ("price", "follower_utility", "leader_utility")
-        moved = [float(there[c] / here[c] - 1) for c in columns]
-        return ", ".join(f"{name} {by:+.1%}" for name, by in zip(names, moved, strict=True))
+        names = ("price", "follower_utility", "leader_utility")
+        moved = {QUANTITIES[name][0]: float(there[name] / here[name] - 1) for name in names}
+        return ", ".join(f"{label} {by:+.1%}" for label, by in moved.items())
 
     bound, market, cap = (float(on[name].mean()) for name in ("bound", "market", "cap"))
     return _paragraphs(f"""
@@ -177,30 +173,17 @@ def delay_limits(found: Answers) -> list[str]:
     """)
 
 
+def _span(found: Answers, along: str) -> float:
+    """By which share of their mean prices move along a setting, at most."""
+    price = found["admm"]["price"].mean("seed")
+    return float(((price.max(along) - price.min(along)) / price.mean()).max())
+
+
 def _paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
-def _equal(cost: float) -> Game:
-    from stackel.formulations.vehicular_twins import VehicularTwins
-
-    return VehicularTwins(
-        satisfaction=np.full(4, 30.0),
-        sensitivity=30.0,
-        ties=5.0,
-        unit_cost=np.full(3, cost),
-        payment_scale=PRESET[0],
-        utility_scale=PRESET[1],
-    )
-
-
 NOTES: dict[str, Callable[[Answers], list[str]]] = {
-    "fig3": fig3,
-    "fig4": fig4,
-    "fig5": fig5,
-    "fig6": fig6,
-    "fig7": fig7,
-    "fig8": fig8,
-    "delay_limits": delay_limits,
+    note.__name__: note for note in (fig3, fig4, fig5, fig6, fig7, fig8, delay_limits)
 }
 """Paragraphs on a figure, from what its script found."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stackel.examples.reproduction.errata import ERRATA
 from stackel.examples.reproduction.published import QUANTITIES, Printed
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from stackel.examples.reproduction.report import Report
-
-PAGES = {"report.html": "report.html.j2", "report.md": "report.md.j2"}
 
 
 def write_pages(report: Report, out: Path) -> list[Path]:
@@ -45,18 +43,12 @@ def write_pages(report: Report, out: Path) -> list[Path]:
         "prose": prose,
         "image": _image,
     }
-    context: dict[str, Any] = {
-        "report": report,
-        "errata": ERRATA,
-        "quantities": QUANTITIES,
-        "tiles": tiles(report),
-    }
-    written = []
-    for name, template in PAGES.items():
-        page = out / name
-        page.write_text(environment.get_template(template).render(context), encoding="utf-8")
-        written.append(page)
-    return written
+    context = {"errata": ERRATA, "quantities": QUANTITIES, "tiles": tiles(report)}
+    pages = [out / "report.html", out / "report.md"]
+    for page in pages:
+        text = environment.get_template(f"{page.name}.j2").render(context, report=report)
+        page.write_text(text, encoding="utf-8")
+    return pages
 
 
 def number(value: float | None) -> str:

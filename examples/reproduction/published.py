@@ -90,17 +90,15 @@ class Printed:
 def _fig3() -> Iterator[Printed]:
     # The demands are printed in rising order; they must belong to alpha = 25, 30, 35, which are
     # followers 1, 0 and 2. The utilities are printed in the followers' own order.
-    by_leader = {"price": ["0.9", "0.8"], "leader_utility": ["30.56", "45.12"]}
-    by_follower = {
-        "total_demand": ["0.79", "0.60", "0.91"],
-        "follower_utility": ["3.78", "1.66", "5.52"],
-    }
-    for quantity, texts in by_leader.items():
-        for j, text in enumerate(texts):
-            yield Printed("fig3", quantity, {"leader": j}, text, "VI-B")
-    for quantity, texts in by_follower.items():
-        for i, text in enumerate(texts):
-            yield Printed("fig3", quantity, {"follower": i}, text, "VI-B")
+    rows = (
+        ("leader", "price", ["0.9", "0.8"]),
+        ("leader", "leader_utility", ["30.56", "45.12"]),
+        ("follower", "total_demand", ["0.79", "0.60", "0.91"]),
+        ("follower", "follower_utility", ["3.78", "1.66", "5.52"]),
+    )
+    for player, quantity, texts in rows:
+        for index, text in enumerate(texts):
+            yield Printed("fig3", quantity, {player: index}, text, "VI-B")
 
 
 def _fig4() -> Iterator[Printed]:

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stackel.examples.reproduction import fit
-from stackel.examples.reproduction.experiment import (
-    Compared,
-)
+from stackel.examples.reproduction.experiment import Compared
 from stackel.examples.reproduction.published import Printed
 from stackel.examples.reproduction.trends import Checked
 
@@ -39,6 +37,10 @@ class Experiment:
     learns: bool = False
 
 
+DRAWS = "Means over random draws, bands one standard deviation."
+PLAYERS = "Four followers, three leaders."
+CROSSES = "Crosses: printed in the paper, in the colour of their line."
+
 EXPERIMENTS = (
     Experiment(
         "fig3",
@@ -59,28 +61,26 @@ EXPERIMENTS = (
         "fig5",
         "fig5_players",
         "Fig. 5: the number of followers and of leaders",
-        "Means over random draws, bands one standard deviation. Crosses: printed in the paper, in "
-        "the colour of their line.",
+        f"{DRAWS} {CROSSES}",
     ),
     Experiment(
         "fig6",
         "fig6_cost_and_satisfaction",
         "Fig. 6: cost and satisfaction",
-        "Four followers, three leaders. Means over random draws, bands one standard deviation. "
-        "Crosses: printed in the paper, in the colour of their line.",
+        f"{PLAYERS} {DRAWS} {CROSSES}",
     ),
     Experiment(
         "fig7",
         "fig7_social_ties",
         "Fig. 7: social ties",
-        "Four followers, three leaders. Means over random draws, bands one standard deviation.",
+        f"{PLAYERS} {DRAWS}",
     ),
     Experiment(
         "fig8",
         "fig8_competition",
         "Fig. 8: the cost of one leader",
-        "Four followers, three leaders. Means over random draws, bands one standard deviation. "
-        "Shaded: prices below leader 0's cost. Open circles: the highest price of any draw.",
+        f"{PLAYERS} {DRAWS} Shaded: prices below leader 0's cost. Open circles: the highest price "
+        "of any draw.",
     ),
     Experiment(
         "delay_limits",

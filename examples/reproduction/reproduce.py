@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def reproduce(
             raise OptionError(unknown("figure", name, known))
     if out.exists() and not out.is_dir():
         raise OptionError(f"out = {str(out)!r} is a file; expected a folder")
-    _check_packages()
+    for package in ("jinja2", "matplotlib", "xarray"):
+        if find_spec(package) is None:
+            raise OptionError(f'a report needs {package}: pip install "stackel[report]"')
     from stackel.examples.reproduction.pages import write_pages
 
     learner = trainable(learner)
@@ -72,7 +75,7 @@ def reproduce(
             sections.append(Section(experiment, missing=printed(experiment.name)))
             continue
         progress(experiment.title)
-        script: Any = importlib.import_module(f"stackel.examples.{experiment.module}")
+        script: Any = import_module(f"stackel.examples.{experiment.module}")
         found: Answers = script.run(full=full, learner=learner)
         picture, _ = write(experiment.name, found, script.draw(found), out)
         sections.append(_section(experiment, found, picture))
@@ -112,9 +115,3 @@ def _provenance(full: bool, command: str) -> dict[str, str]:
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": ", ".join(versions),
     }
-
-
-def _check_packages() -> None:
-    for package in ("jinja2", "matplotlib", "xarray"):
-        if importlib.util.find_spec(package) is None:
-            raise OptionError(f'a report needs {package}: pip install "stackel[report]"')

@@ -6,7 +6,7 @@ grid (common random numbers), so that a step is the parameter's doing and not th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,7 +47,7 @@ class Trend:
     def claim(self) -> str:
         """In words, e.g. ``"followers N up: social welfare up"``."""
         who = "".join(f" of {k} {v}" for k, v in self.at.items())
-        does = {"up": "up", "down": "down", "flat": "nearly flat"}[self.direction]
+        does = "nearly flat" if self.direction == "flat" else self.direction
         name = QUANTITIES[self.quantity][0]
         if who:
             name = name.removeprefix("leaders' ")
@@ -76,30 +76,29 @@ class Checked:
     where: str
 
 
-def _trends() -> Iterator[Trend]:
-    rises = ("demand", "follower_utility", "leader_utility", "welfare")
-    for quantity in rises:
-        yield Trend("fig5", quantity, "followers", "up", "VI-C")
-    yield Trend("fig5", "price", "followers", "flat", "VI-C")
-    for quantity in ("demand", "follower_utility"):
-        yield Trend("fig5", quantity, "leaders", "up", "VI-D")
-    for quantity in ("price", "leader_utility", "welfare"):
-        yield Trend("fig5", quantity, "leaders", "down", "VI-D")
-    yield Trend("fig6", "price", "mean_cost", "up", "VI-E")
-    for quantity in rises:
-        yield Trend("fig6", quantity, "mean_cost", "down", "VI-E")
-    for quantity in ("price", *rises):
-        yield Trend("fig6", quantity, "mean_satisfaction", "up", "VI-F")
-    for quantity in rises:  # the paper states it for falling ties
-        yield Trend("fig7", quantity, "mean_tie", "up", "VI-G")
-    yield Trend("fig8", "price", "cost", "up", "VI-H", {"leader": 0})
-    yield Trend("fig8", "sales", "cost", "down", "VI-H", {"leader": 0})
-    yield Trend("fig8", "leader_utility", "cost", "down", "VI-H", {"leader": 0})
-    for j in (1, 2):
-        yield Trend("fig8", "leader_utility", "cost", "up", "VI-H", {"leader": j})
+RISING = ("demand", "follower_utility", "leader_utility", "welfare")
 
+STATED: tuple[tuple[str, str, str, Direction, Sequence[str], Mapping[str, Any]], ...] = (
+    ("fig5", "VI-C", "followers", "up", RISING, {}),
+    ("fig5", "VI-C", "followers", "flat", ["price"], {}),
+    ("fig5", "VI-D", "leaders", "up", ["demand", "follower_utility"], {}),
+    ("fig5", "VI-D", "leaders", "down", ["price", "leader_utility", "welfare"], {}),
+    ("fig6", "VI-E", "mean_cost", "up", ["price"], {}),
+    ("fig6", "VI-E", "mean_cost", "down", RISING, {}),
+    ("fig6", "VI-F", "mean_satisfaction", "up", ["price", *RISING], {}),
+    ("fig7", "VI-G", "mean_tie", "up", RISING, {}),  # the paper states it for falling ties
+    ("fig8", "VI-H", "cost", "up", ["price"], {"leader": 0}),
+    ("fig8", "VI-H", "cost", "down", ["sales", "leader_utility"], {"leader": 0}),
+    ("fig8", "VI-H", "cost", "up", ["leader_utility"], {"leader": 1}),
+    ("fig8", "VI-H", "cost", "up", ["leader_utility"], {"leader": 2}),
+)
+"""Figure, section, setting, direction, quantities, and which player where it is of one."""
 
-TRENDS: tuple[Trend, ...] = tuple(_trends())
+TRENDS: tuple[Trend, ...] = tuple(
+    Trend(figure, quantity, along, direction, section, at)
+    for figure, section, along, direction, quantities, at in STATED
+    for quantity in quantities
+)
 """All of them, in the order of the figures."""
 
 
