@@ -11,13 +11,14 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel.backend import Backend
+from stackel.calculus.batch import together
 from stackel.calculus.calculus import trace
 from stackel.errors import Refusal, StackelError
 from stackel.followers import response
 from stackel.game.game import Action, Game
 from stackel.game.grids import middle
 from stackel.results.equilibrium import NotConverged
-from stackel.run import Run, Status
+from stackel.run import Point, Run, Status
 from stackel.tasks.checks import check
 from stackel.tasks.solve import solve
 from stackel.types import Array
@@ -179,7 +180,7 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
     It states its reasons in sentences; it does not change the game; it returns a finite profile of
     the right shape within the bounds; it converges to a point that the core certifies (or
     refuses); it records history; it stops when its time is up and keeps its point; the same seed
-    gives the same answer.
+    gives the same answer, and so does a batch of markets like this one.
 
     Args:
         backend: a backend or a registered name.
@@ -237,6 +238,24 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
         f"{one.name} says converged, but its point is {eq.certificate}",
     )
     _check_stopping(one, game)
+    _check_solve_batch(one, game, first)
+
+
+def _check_solve_batch(backend: Backend, game: Game, alone: Point) -> None:
+    whole = together([game] * 3)
+    if whole is None:
+        return
+    points = backend.solve_batch(whole, Run(), middle(*whole.leader_bounds))
+    for k in () if points is None else np.flatnonzero(points.solved):
+        for what, found, expected in (
+            ("x", points.x[k], alone.x),
+            ("y", points.y[k], alone.y),
+        ):
+            _expect(
+                np.allclose(found, expected, rtol=1e-6, atol=1e-6),
+                f"{backend.name}.solve_batch finds {what} = {found.tolist()} where solve finds "
+                f"{expected.tolist()}",
+            )
 
 
 def _check_stopping(backend: Backend, game: Game) -> None:

@@ -221,3 +221,31 @@ def test_kit_wants_backends_that_can_be_stopped() -> None:
     with pytest.raises(AssertionError, match="says converged, but its point is refuted"):
         check_backend(Guess(price=2.0), LogPricing([3.0], [0.5]))
     check_backend(Guess(price=float(np.sqrt(1.5))), LogPricing([3.0], [0.5]))
+
+
+def test_kit_compares_batches_with_single_markets() -> None:
+    from stackel.solvers.newton import Newton
+
+    class Hasty(Newton):
+        def solve_batch(self, whole: Any, run: Any, start: Any, settled: Any = None) -> Any:
+            points = super().solve_batch(whole, run, start, settled)
+            points.x = points.x * 1.01
+            return points
+
+    check_backend(Newton(), LogPricing([3.0], [0.5]))
+    with pytest.raises(AssertionError, match="solve_batch finds x"):
+        check_backend(Hasty(), LogPricing([3.0], [0.5]))
+
+
+@pytest.mark.parametrize("name", ["on", "once", "over", "reject"])
+def test_fields_leave_games_own_names_alone(name: str) -> None:
+    from dataclasses import make_dataclass
+
+    kind = make_dataclass("Shop", [(name, float, 1.0)], bases=(LogPricing,), frozen=True)
+    with pytest.raises(GameError, match=f"Shop.{name} hides .* rename the field"):
+        kind([3.0], [0.5])
+
+
+def test_backends_written_for_the_former_version_are_told() -> None:
+    with pytest.warns(DeprecationWarning, match="Old.solve_stack .* solve_batch"):
+        type("Old", (stackel.Backend,), {"solve_stack": None})

@@ -23,7 +23,7 @@ FOLDERS = {"stackel": ROOT / "stackel", **OUTER}
 SCRIPTS = {"stackel.examples": ROOT / "examples"}  # installed for `stackel reproduce`; they print
 FLOORS = (  # of the core, from the ground up: an import goes down, or stays in its room
     {"types"},
-    {"errors", "memo", "run", "version"},
+    {"errors", "memo", "run", "tables", "version"},
     {"game", "plugins"},
     {"calculus", "catalogue", "plots"},
     {"followers", "functions"},

@@ -21,7 +21,7 @@ import stackel
 from problems import PROBLEMS, DropOut, Duopoly, LogPricing, PangFukushima, Problem, SharedCapacity
 from stackel import Action, Game, Status
 from stackel.formulations import vehicular_twins
-from stackel.functions import over_followers, over_leaders
+from stackel.functions import over_followers, over_leaders, tanh
 from stackel.run import Run, Stop
 from stackel.testing import check_backend
 
@@ -476,3 +476,15 @@ def test_build_checks_its_arguments() -> None:
         build(game, 0, [1.0])
     with pytest.raises(stackel.OptionError, match="unknown mode"):
         build(game, 0, mode="sos1")
+
+
+def test_a_formula_that_pyomo_cannot_differentiate_is_a_reason() -> None:
+    @dataclass(frozen=True)
+    class Saturating(LogPricing):
+        def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+            return over_leaders(self.value * tanh(1 + y) - x * y)
+
+    (reason,) = MPEC().accepts(Saturating([3.0], [0.5]))
+    assert "DifferentiationException" in reason
+    with pytest.raises(stackel.Refusal, match="newton"):
+        stackel.solve(Saturating([3.0], [0.5]), "closed-form")

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 import stackel
 from problems import Budget, DropOut
 from stackel import Action, Comparison, Equilibrium, Follower, Game, Leader, Status
-from stackel.certificate.tables import ROWS, Column, Shown, Table
 from stackel.cli import app
 from stackel.formulations.vehicular_twins import draw, fig3
 from stackel.functions import over_followers, over_leaders
+from stackel.tables import ROWS, Column, Shown, Table
 
 Rows = list[list[str]]
 

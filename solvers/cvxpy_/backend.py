@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, begin, check_positive, check_range, check_whole, only
+from stackel.backend import Backend, begin, check_positive, check_whole, only
 from stackel.calculus.calculus import trace
 from stackel.calculus.structure import degree
 from stackel.errors import OptionError, unknown
@@ -164,8 +164,7 @@ class CVXPY(Backend):
 
     def __post_init__(self) -> None:
         check_positive(self, "inner_tolerance", "leader_tolerance")
-        check_whole(self, acceleration=0, max_inner=1, max_sweeps=0)
-        check_range("points", self.points, "at least 5", self.points >= 5)
+        check_whole(self, acceleration=0, max_inner=1, max_sweeps=0, points=5)
         if self.solver_options and self.solver is None:
             raise OptionError(
                 f"option solver_options = {dict(self.solver_options)!r} without solver; name the "

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stackel.backend import Backend, check_range
+from stackel.backend import Backend, check_positive, check_range, check_whole
 from stackel.calculus.calculus import trace
 from stackel.errors import OptionError, Refusal
 from stackel.game.game import Game
@@ -60,11 +60,10 @@ class MPEC(Backend):
         check(self.mode)
         known = " or ".join(map(repr, STRATEGIES))
         check_range("strategy", self.strategy, known, self.strategy in STRATEGIES)
-        check_range("starts", self.starts, "a number of at least 1", self.starts >= 1)
-        check_range("tolerance", self.tolerance, "positive", self.tolerance > 0)
-        good = 0 < self.complementarity < 1e-2
+        check_whole(self, starts=1, max_sweeps=1)
+        check_positive(self, "tolerance", "complementarity")
+        good = self.complementarity < 1e-2
         check_range("complementarity", self.complementarity, "between 0 and 0.01", good)
-        check_range("max_sweeps", self.max_sweeps, "a number of at least 1", self.max_sweeps >= 1)
 
     def accepts(self, game: Game) -> list[str]:
         from stackel.solvers.mpec import ipopt, model
@@ -78,7 +77,7 @@ class MPEC(Backend):
             return [*reasons, f"{large}: the symbolic model is built for at most {most}"]
         try:
             model.build_leader(game, 0, middle(*game.leader_bounds))
-        except (TypeError, ValueError, AttributeError, NotImplementedError, ArithmeticError) as e:
+        except Exception as e:  # Pyomo's own too, of what it cannot differentiate
             reasons.append(
                 f"the formulas do not run on Pyomo's symbols: {type(e).__name__}: {e}".rstrip()
             )

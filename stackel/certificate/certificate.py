@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stackel.certificate import measures
-from stackel.certificate.tables import Shown, Table
 from stackel.followers.existence import Uniqueness
 from stackel.leaders.anticipation import Anticipation
 from stackel.leaders.deviations import Deviation
+from stackel.tables import Shown, Table
 from stackel.types import Array
 
 Verdict = Literal["certified", "local", "refuted"]

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import typer
 
 from stackel import catalogue
-from stackel.certificate.tables import Shown
 from stackel.cli import tables
 from stackel.errors import GameError, OptionError, Refusal, StackelError
 from stackel.files.market import MarketFile, read_market
@@ -25,6 +24,7 @@ from stackel.results.comparison import Comparison
 from stackel.results.equilibrium import Equilibrium
 from stackel.run import Status
 from stackel.sweeps.files import check_ending
+from stackel.tables import Shown
 
 PICTURES = (".png", ".pdf", ".svg")
 

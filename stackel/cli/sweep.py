@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stackel.certificate.tables import Table
 from stackel.cli import console
 from stackel.cli.console import Json, Quiet
 from stackel.files.market import importing_from
@@ -18,6 +17,7 @@ from stackel.files.sweep import SWEEP, read_sweep
 from stackel.sweeps.files import ENDINGS, save, table
 from stackel.sweeps.sweep import SweepInterrupted
 from stackel.sweeps.sweep import sweep as sweep_games
+from stackel.tables import Table
 
 if TYPE_CHECKING:
     import pandas as pd

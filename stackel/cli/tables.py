@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stackel.certificate.tables import Column, Table
 from stackel.results.equilibrium import Equilibrium
+from stackel.tables import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,7 +32,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -42,9 +41,17 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from stackel import catalogue
 from stackel.errors import GameError, StackelError
-from stackel.files.data import Table, edge_list, graph_file, read_text, tie_matrix
+from stackel.files.data import Table, edge_list, graph_file, tie_matrix
 from stackel.files.options import solve_options
-from stackel.files.values import Types, check_names, check_numbers, check_types, expected_of, fits
+from stackel.files.toml import (
+    Types,
+    check_names,
+    check_numbers,
+    check_types,
+    expected_of,
+    fits,
+    read_toml,
+)
 from stackel.game.game import Game
 from stackel.game.grids import Grid, grid_of
 
@@ -150,12 +157,7 @@ def read_parts(path: str | Path) -> Parts:
         GameError: anything wrong with it that shows before.
     """
     path = Path(path)
-    try:
-        document = tomllib.loads(read_text(path))
-    except GameError as error:
-        raise GameError(f"{error}; expected a market file (TOML)") from None
-    except tomllib.TOMLDecodeError as error:
-        raise GameError(f"{path} is not TOML: {error}; expected a market file") from None
+    document = read_toml(path)
     with located(path):
         return _read(document, path.parent)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stackel import backend as registry
 from stackel.errors import GameError, StackelError
-from stackel.files.values import Types, check_names, check_types
+from stackel.files.toml import Types, check_names, check_types
 
 SOLVE: Types = {
     "backend": ((str,), "a backend's name"),

@@ -31,7 +31,7 @@ import numpy as np
 from stackel.errors import GameError, unknown
 from stackel.files.market import Parts, located, read_parts, read_value
 from stackel.files.options import merged, options_of_backend
-from stackel.files.values import Types, check_names, check_types
+from stackel.files.toml import Types, check_names, check_types
 from stackel.game.game import Game
 
 SWEEP: Types = {

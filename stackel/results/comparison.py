@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stackel.certificate.tables import Shown, Table
 from stackel.game.game import Game
 from stackel.plots.comparing import comparison as draw
 from stackel.results import saved
 from stackel.results.equilibrium import Equilibrium
+from stackel.tables import Shown, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,13 +13,13 @@ import numpy as np
 from stackel.calculus.calculus import trace
 from stackel.certificate.certificate import TOLERANCE, Certificate
 from stackel.certificate.certify import certify
-from stackel.certificate.tables import Column, Shown, Table
 from stackel.errors import StackelError
 from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation
 from stackel.plots.equilibria import equilibrium as draw
 from stackel.results import saved
 from stackel.run import Status
+from stackel.tables import Column, Shown, Table
 from stackel.types import Array
 
 if TYPE_CHECKING:

@@ -1,15 +1,35 @@
-"""Whether values from a TOML file are of the types that a market's fields are annotated with."""
+"""TOML files: reading one, and whether its values are of the types that they should be."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from stackel.errors import GameError, unknown
+from stackel.files.data import read_text
 
 Types = Mapping[str, tuple[tuple[type, ...], str]]
 """Entries of a table: their types, and what errors say was expected."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A market file's tables.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GameError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(path))
+    except GameError as error:
+        raise GameError(f"{error}; expected a market file (TOML)") from None
+    except tomllib.TOMLDecodeError as error:
+        raise GameError(f"{path} is not TOML: {error}; expected a market file") from None
 
 
 def check_names(
