@@ -38,7 +38,7 @@ def register() -> None:
     for old in MOVED:
         module = ModuleType(old, f"Former place of {', '.join(sorted(set(MOVED[old].values())))}.")
         module.__spec__ = ModuleSpec(old, None)
-        module.__dict__["__getattr__"] = _getter(old)
+        module.__dict__.update(__getattr__=_getter(old), __all__=list(MOVED[old]))
         sys.modules[old] = module
         setattr(sys.modules["stackel"], old.rpartition(".")[2], module)
 
@@ -46,7 +46,10 @@ def register() -> None:
 def _getter(old: str) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         if name not in MOVED[old]:
-            raise AttributeError(f"module {old!r} has no attribute {name!r}")
+            raise AttributeError(
+                f"module {old!r} has no attribute {name!r}; what it had for users is in "
+                f"{', '.join(sorted(set(MOVED[old].values())))}"
+            )
         new = MOVED[old][name]
         warnings.warn(
             f"{old}.{name} is now {new}.{name}; the former path goes with the next version",

@@ -250,3 +250,33 @@ def test_points_are_worth_the_same_whatever_leaders_foresee(anticipation: Any) -
     for k in range(9):
         alone = stackel.certify(game, x[k], y[k], anticipation=anticipation)
         assert_equal_to_the_bit(found[k], alone)
+
+
+def test_a_batch_of_nothing() -> None:
+    game = draw(0, 3, 2, delay=True)
+    nothing = np.zeros((0, 1, 2))
+    at = response.settle(game, nothing)
+    assert at.y.shape == (0, 3, 2)
+    assert response.reply(game, nothing, at.y).y.shape == (0, 3, 2)
+    assert sensitivity(game, nothing, at, np.ones((4, 1, 2))).shape == (0, 4, 3, 2)
+    assert stackel.certify_points(game, nothing, at.y) == []
+
+
+def test_starts_broadcast_over_batch_axes() -> None:
+    game = draw(0, 3, 2, delay=True)
+    x = np.random.default_rng(0).uniform(*game.leader_bounds, (4, 3, 1, 2))
+    start = response.settle(game, x[0])
+    many = response.settle(game, x, start)
+    one = response.reply(game, x, many.y, many)
+    for k in range(4):
+        assert np.array_equal(many.y[k], response.settle(game, x[k], start).y)
+        assert np.array_equal(one.y[k], response.reply(game, x[k], many.y[k], many[k]).y)
+
+
+def test_steps_are_counted_for_each_market() -> None:
+    games = [draw(k, delay=True) for k in range(6)]
+    answers = stackel.solve_many(games, "newton", certificate=False)
+    counts = [eq.stats["newton_steps"] for eq in answers]
+    alone = [stackel.solve(g, "newton", certificate=False).stats["newton_steps"] for g in games]
+    assert counts == alone
+    assert len(set(counts)) > 1

@@ -37,6 +37,8 @@ def test_every_way_to_write_it_works() -> None:
         "from stackel.market_file import read_market",
         "assert stackel.response.settle is settle is stackel.followers.settle",
         "assert equilibrium.Equilibrium is stackel.Equilibrium",
+        "from stackel.response import *",
+        "assert sensitivity is stackel.followers.sensitivity",
     )
     done = run("\n".join(lines))
     assert done.returncode == 0, done.stderr

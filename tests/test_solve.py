@@ -137,6 +137,28 @@ def test_interruption_keeps_the_best_point(backend: str) -> None:
     assert stackel.solve(fig3(delay=True), backend, start=start).is_equilibrium
 
 
+@pytest.mark.parametrize("backend", ["newton", "auto"])
+def test_an_interrupted_restart_ends_the_call(backend: str) -> None:
+    """At every callback: of the first attempt, and of those that start from a better deviation."""
+    game = PersonalPrices([3.0, 2.0, 1.0])
+    rows: list[int] = []
+    whole = stackel.solve(game, "newton", callback=lambda k, _: rows.append(k))
+    assert whole.stats["restarts"] == 1
+    for last in range(1, len(rows) + 1):
+        seen: list[int] = []
+
+        def stop(
+            iteration: int, row: Mapping[str, Any], seen: Any = seen, last: Any = last
+        ) -> None:
+            seen.append(iteration)
+            if len(seen) == last:
+                raise KeyboardInterrupt
+
+        eq = stackel.solve(game, backend, callback=stop, throw=False)
+        assert eq.status is Status.INTERRUPTED
+        assert len(seen) == last
+
+
 @pytest.mark.skipif(
     threading.current_thread() is not threading.main_thread(), reason="signals need the main thread"
 )

@@ -174,6 +174,9 @@ def solve(
         usual: the size that y usually has (default the start's), one for all or one for each
             batch element: residuals are measured relative to y only up to a large multiple of it.
     """
+    if not y.size:
+        nothing = np.zeros(y.shape[:-1])
+        return Solution(y, lam, nothing, nothing == 0, np.zeros(len(y), dtype=int))
     # An iterate that runs away must not bring its own yardstick along.
     core = tuple(range(1, y.ndim))
     reach: float | Array = FAR * (

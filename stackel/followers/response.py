@@ -99,7 +99,7 @@ def settle(
     """
     calculus, x = trace(game), np.asarray(x, dtype=float)
     batch = x.shape[:-2]
-    flat = x.reshape(-1, *x.shape[-2:])
+    flat = x.reshape(math.prod(batch), *x.shape[-2:])
     if start is not None:
         start = start.broadcast(batch).reshape((len(flat),))
     p = math.prod(calculus.follower_shape)
@@ -164,8 +164,10 @@ def reply(
     calculus = trace(game)
     x, rivals = np.asarray(x, dtype=float), np.asarray(rivals, dtype=float)
     batch = np.broadcast_shapes(x.shape[:-2], rivals.shape[:-2])
-    flat_x = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
-    flat_r = np.broadcast_to(rivals, (*batch, *rivals.shape[-2:])).reshape(-1, *rivals.shape[-2:])
+    flat_x, flat_r = (
+        np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(math.prod(batch), *a.shape[-2:])
+        for a in (x, rivals)
+    )
     system = Alone(calculus, flat_x, flat_r)
     count, q = len(flat_x), calculus.m + calculus.k
     y, lam = flat_r, np.zeros((count, calculus.n_followers, q))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from stackel.calculus.calculus import Calculus, trace
@@ -28,7 +30,7 @@ def sensitivity(game: Game | Calculus, x: Array, at: Response, directions: Array
     """
     x = np.asarray(x, dtype=float)
     batch = x.shape[:-2]
-    flat = x.reshape(-1, *x.shape[-2:])
+    flat = x.reshape(math.prod(batch), *x.shape[-2:])
     here = at.reshape((len(flat),))
     system = Joint(trace(game), flat)
     y, lam = system.flat(here.y, here.lam, here.mu)

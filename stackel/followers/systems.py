@@ -109,9 +109,8 @@ class Joint:
             own: own limits or their multipliers (..., I, m).
             shared: the same of shared limits (..., k).
         """
-        f = field.reshape(*field.shape[:-2], -1)
-        c = own.reshape(*own.shape[:-2], own.shape[-1] * own.shape[-2])
-        return f, np.concatenate([c, shared], -1) if shared.shape[-1] else c
+        c = _flat(own)
+        return _flat(field), np.concatenate([c, shared], -1) if shared.shape[-1] else c
 
     def values(self, y: Array, lam: Array) -> tuple[Array, Array]:
         Y, L, mu = self.unflat(y, lam)

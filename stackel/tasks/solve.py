@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SAME = 1e-6
 """Two profiles of leader actions closer than this, relative to their range, are the same."""
 
+CUT_OFF = (Status.INTERRUPTED, Status.TIME_LIMIT)
+"""Ends from outside: nothing further is begun."""
+
 BROKEN = (ArithmeticError, np.linalg.LinAlgError, RuntimeError)
 """What numerics raise where they break down; the point reached by then is kept."""
 
@@ -135,8 +138,7 @@ def solve(
                 continue
             tried.append(f"{one.name}: {eq.certificate or eq.status.message}")
             best = eq if best is None or _better(eq, best) else best
-            stopped = eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT)
-            if stopped or eq.is_equilibrium or not certificate:
+            if eq.status in CUT_OFF or eq.is_equilibrium or not certificate:
                 break
     if best is None:
         raise Refusal("auto", str(game), tried)
@@ -238,11 +240,13 @@ def _from_starts(game: Game, backend: Backend, run: Run, starts: int, terms: Ter
         eq = _solve_one(game, backend, run, terms)
         if all(eq.distance(old) > APART or eq.is_equilibrium > old.is_equilibrium for old in found):
             found.append(eq)
-        if eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
+        if eq.status in CUT_OFF:
             break
     best = found[0]
     for eq in found[1:]:
         best = eq if _better(eq, best) and not best.is_equilibrium else best
+    if eq.status in CUT_OFF and not best.is_equilibrium:
+        best = replace(best, status=eq.status)
     if starts == 1:
         return best
     others = tuple(eq for eq in found if eq is not best and eq.is_equilibrium)
@@ -269,8 +273,11 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
             except BROKEN as error:
                 detail = f"the certificate broke down: {type(error).__name__}: {error}"
                 eq = replace(eq, status=Status.FAILED, detail=detail)
-        best = eq if best is None or _better(eq, best) else best
-        stopped = eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED)
+        stopped = eq.status in (*CUT_OFF, Status.FAILED)
+        if best is None or _better(eq, best):
+            best = eq
+        elif eq.status in CUT_OFF:  # a restart was, from a point that was not good enough
+            best = replace(best, status=eq.status)
         move = None if eq.certificate is None else eq.certificate.deviation
         if stopped or eq.is_equilibrium or move is None or move.player != "leader":
             break
@@ -359,7 +366,7 @@ def _better(first: Equilibrium, second: Equilibrium) -> bool:
 def _why_not(eq: Equilibrium, certificate: bool) -> str:
     """Why an answer is not to be returned quietly, or ''."""
     about = f"{eq.game} by {eq.backend}"
-    if eq.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.FAILED, Status.CYCLE):
+    if eq.status in (*CUT_OFF, Status.FAILED, Status.CYCLE):
         detail = f" ({eq.detail})" if eq.detail else ""
         verdict = f"; the point is {eq.certificate}" if eq.certificate is not None else ""
         if eq.status is Status.TIME_LIMIT and eq.is_equilibrium:
