@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from stackel.errors import OptionError, Refusal
 from stackel.game.game import Game
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 from stackel.learners.options import Options
 from stackel.run import Point, Run
 

@@ -9,9 +9,9 @@ the step in which it is done, so with ``observe="announced"`` a step is half a r
 leaders' actions count, then only the followers', whose observations now hold the announcement.
 With ``observe="history"`` nobody waits for anybody, and a step is a whole round.
 
-What agents see, entry by entry, is described in :mod:`stackel.learners.rounds`. Spaces hold double
-precision numbers: a follower's best reply to a price rounded to single precision would break the
-limit that it ought to just meet.
+What agents see, entry by entry, is described in :mod:`stackel.learners.one_copy`. Spaces hold
+double precision numbers: a follower's best reply to a price rounded to single precision would break
+the limit that it ought to just meet.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pettingzoo import AECEnv, ParallelEnv
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
-from stackel.learners.rounds import Beyond, Observe, Rounds
+from stackel.learners.one_copy import Beyond, Observe, Rounds
 from stackel.types import Array
 
 RENDER_MODES = ("ansi",)
 
 
-class _Market:
+class _Environment:
     """What both environments are: options, spaces, text."""
 
     name: str
@@ -117,13 +117,13 @@ class _Market:
         self.agents = list(self.possible_agents)
 
 
-class MarketEnv(_Market, AECEnv):
+class MarketEnv(_Environment, AECEnv):
     """A market in turns; rewards are given when a round is over, by :meth:`Market.rewards`.
 
     Agents are ``"leader_0"``, ..., ``"follower_0"``, ...; all are truncated after the last round.
 
     Attributes:
-        core: the :class:`~stackel.learners.rounds.Rounds` played.
+        core: the :class:`~stackel.learners.one_copy.Rounds` played.
     """
 
     name = "stackel_market_v0"
@@ -183,7 +183,7 @@ class MarketEnv(_Market, AECEnv):
         self.agent_selection = core.agents[self._turn]
 
 
-class ParallelMarketEnv(_Market, ParallelEnv):
+class ParallelMarketEnv(_Environment, ParallelEnv):
     """A market in which everybody hands in actions at once.
 
     With ``observe="announced"`` a step is half a round (see the module). ``infos[agent]["turn"]``
@@ -193,7 +193,7 @@ class ParallelMarketEnv(_Market, ParallelEnv):
     agent acts once a round). With ``observe="history"`` every action counts in every step.
 
     Attributes:
-        core: the :class:`~stackel.learners.rounds.Rounds` played.
+        core: the :class:`~stackel.learners.one_copy.Rounds` played.
     """
 
     name = "stackel_parallel_market_v0"

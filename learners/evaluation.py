@@ -13,8 +13,8 @@ from stackel.certificate.certify import certify
 from stackel.errors import OptionError
 from stackel.followers.response import reply
 from stackel.game.game import Game
+from stackel.learners.one_copy import Observe, Rounds
 from stackel.learners.players import Policy, policies_of
-from stackel.learners.rounds import Observe, Rounds
 from stackel.types import Array
 
 if TYPE_CHECKING:

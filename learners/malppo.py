@@ -29,12 +29,12 @@ from torch import Tensor
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
+from stackel.learners.bounds_and_rewards import Market
 from stackel.learners.checkpoints import Checkpoint
-from stackel.learners.market import Market
+from stackel.learners.many_copies import Experience, Table
 from stackel.learners.networks import Networks, State, clip_gradients
 from stackel.learners.options import Options
 from stackel.learners.records import Recorder
-from stackel.learners.rollout import Experience, Table
 from stackel.learners.scripted import BestSide, RandomSide
 from stackel.run import Point, Run, Status
 from stackel.types import Array

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from stackel.backend import Backend, check_range
 from stackel.errors import OptionError
-from stackel.learners.rounds import Observe
+from stackel.learners.one_copy import Observe
 
 PAPER: Mapping[str, Any] = {
     "observe": "history",

@@ -17,7 +17,7 @@ from stackel.errors import OptionError, StackelError, unknown
 from stackel.followers.response import Response, settle
 from stackel.game.game import Game
 from stackel.game.grids import middle
-from stackel.learners.rounds import Rounds
+from stackel.learners.one_copy import Rounds
 from stackel.results.equilibrium import Equilibrium
 from stackel.types import Array
 

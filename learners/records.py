@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
+from stackel.learners.many_copies import Experience, SidePolicy, Table
 from stackel.learners.options import Options
-from stackel.learners.rollout import Experience, Policy, Table
 from stackel.plugins import missing_packages
 from stackel.run import Run
 
@@ -128,7 +128,7 @@ class Recorder:
         ]
 
 
-def slopes(table: Table, followers: Policy, means: Sequence[Tensor]) -> np.ndarray:
+def slopes(table: Table, followers: SidePolicy, means: Sequence[Tensor]) -> np.ndarray:
     """How all followers' choices together answer each leader decision (d, J), as learned.
 
     The difference quotient of the policies' means around the mean play, in the game's units: the

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stackel.followers.response import Response, settle
-from stackel.learners.rollout import Experience, Table
+from stackel.learners.many_copies import Experience, Table
 
 
 class _Scripted:

@@ -10,8 +10,8 @@ from gymnasium.spaces import Box
 
 from stackel.errors import OptionError, unknown
 from stackel.game.game import Game
+from stackel.learners.one_copy import Rounds
 from stackel.learners.players import Policy, best_replies, constant, policies_of
-from stackel.learners.rounds import Rounds
 from stackel.tasks.solve import solve
 from stackel.types import Array
 
@@ -25,7 +25,7 @@ class Seat(gymnasium.Env):
     them to [-1, 1].
 
     Attributes:
-        core: the :class:`~stackel.learners.rounds.Rounds` played.
+        core: the :class:`~stackel.learners.one_copy.Rounds` played.
         agent: whose seat it is.
         others: the policies of everybody else.
     """

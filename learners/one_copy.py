@@ -28,7 +28,7 @@ import numpy as np
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator, grid_of
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 from stackel.types import Array
 
 Observe = Literal["announced", "history"]

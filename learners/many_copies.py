@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 from stackel.learners.noise import Mirrored
-from stackel.learners.rounds import Observe
+from stackel.learners.one_copy import Observe
 
 
-class Policy(Protocol):
+class SidePolicy(Protocol):
     """How one side acts; see :class:`stackel.learners.malppo.Side`."""
 
     def begin(self, batch: int) -> Any:
@@ -103,7 +103,7 @@ class Table:
         same: dict[str, Any] = {"observe": self.observe, "window": self.window}
         return Table(self.market, self.copies, fading=self.fading, rng=rng, **same)
 
-    def reset(self, leaders: Policy, followers: Policy) -> None:
+    def reset(self, leaders: SidePolicy, followers: SidePolicy) -> None:
         """Start an episode: nothing remembered, rounds before the first drawn at random.
 
         Args:
@@ -120,7 +120,7 @@ class Table:
         self.memories = [leaders.begin(self.copies), followers.begin(self.copies)]
 
     def play(
-        self, leaders: Policy, followers: Policy, rounds: int, noise: bool = True
+        self, leaders: SidePolicy, followers: SidePolicy, rounds: int, noise: bool = True
     ) -> tuple[Experience, Experience]:
         """Play on for some rounds; what the leaders and what the followers went through.
 
