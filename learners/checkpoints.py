@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from stackel.backend import options_of
+from stackel import backend
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
@@ -49,29 +49,24 @@ class Checkpoint:
                 f"option checkpoint = {settings.checkpoint!r}; expected a file in a folder that "
                 "exists"
             )
-        options = {k: getattr(settings, k) for k in options_of(type(settings))}
-        high = options["follower_high"]
-        options["follower_high"] = None if high is None else np.asarray(high, dtype=float).tolist()
-        self.settings = options
-        kept = {k: repr(v) for k, v in options.items() if k not in FREE}
+        high = settings.follower_high
+        plain = None if high is None else np.asarray(high, dtype=float).tolist()
+        options = {**backend.settings(settings), "follower_high": plain}
+        self.settings = {
+            k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()
+        }
+        kept = {k: repr(v) for k, v in self.settings.items() if k not in FREE}
         self.of = {"backend": settings.name, "game": fingerprint(game), **kept}
 
     def save(self, training: Kept) -> None:
         """Write the state; the file appears whole or not at all."""
         if self.path is None:
             return
+        head = {"stackel": FORMAT, "of": self.of, "settings": self.settings}
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("xb") as file:
-                torch.save(
-                    {
-                        "stackel": FORMAT,
-                        "of": self.of,
-                        "settings": self.settings,
-                        **training.state(),
-                    },
-                    file,
-                )
+                torch.save({**head, **training.state()}, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self.path)

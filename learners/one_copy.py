@@ -21,10 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
+from stackel.backend import check_range
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator, grid_of
@@ -81,10 +83,11 @@ class Rounds:
         Raises:
             OptionError: a bad option, or a game whose actions are not bounded.
         """
-        _check_choice("observe", observe, get_args(Observe))
-        _check_choice("out_of_bounds", out_of_bounds, get_args(Beyond))
-        _check_count("memory", memory)
-        _check_count("rounds", rounds)
+        check_choice("observe", observe, Observe)
+        check_choice("out_of_bounds", out_of_bounds, Beyond)
+        for name, value in (("memory", memory), ("rounds", rounds)):
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            check_range(name, value, "a whole number of at least 1", whole and value >= 1)
         self.market = market = Market(game, follower_high)
         self.announced, self.memory, self.limit = observe == "announced", int(memory), int(rounds)
         self._strict = out_of_bounds == "error"
@@ -300,15 +303,19 @@ class Rounds:
         return "\n".join(lines)
 
 
-def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise OptionError(f"option {name} = {value!r}; expected one of {', '.join(known)}")
+def check_choice(option: str, value: Any, choices: Any) -> None:
+    """An error for an option that is not one of some words.
 
+    Args:
+        option: its name.
+        value: what was given.
+        choices: a ``Literal`` of the words.
 
-def _check_count(name: str, value: Any) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise OptionError(f"option {name} = {value!r}; expected a whole number of at least 1")
+    Raises:
+        OptionError: it is none of them.
+    """
+    words = get_args(choices)
+    check_range(option, value, f"one of {', '.join(words)}", value in words)
 
 
 def _names(action: str, agents: list[str], size: int, by_decision: bool) -> list[str]:
