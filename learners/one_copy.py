@@ -19,7 +19,7 @@ or to the next power of two beyond all players' bounds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral
 from typing import Any, Literal, get_args, get_type_hints
@@ -92,10 +92,11 @@ class Rounds:
         self.announced, self.memory, self.limit = observe == "announced", int(memory), int(rounds)
         self._strict = out_of_bounds == "error"
         J, I = game.n_leaders, game.n_followers
-        leaders, followers = [f"leader_{j}" for j in range(J)], [f"follower_{i}" for i in range(I)]
-        self.leaders, self.followers, self.agents = leaders, followers, [*leaders, *followers]
-        self._place = {a: (True, j) for j, a in enumerate(leaders)}
-        self._place |= {a: (False, i) for i, a in enumerate(followers)}
+        self.leaders = [f"leader_{j}" for j in range(J)]
+        self.followers = [f"follower_{i}" for i in range(I)]
+        self.agents = [*self.leaders, *self.followers]
+        sides = ((True, self.leaders), (False, self.followers))
+        self._place = {a: (leads, k) for leads, side in sides for k, a in enumerate(side)}
         self._own = {a: self._own_data(a) if own_data else [] for a in self.agents}
         self._data = {a: np.array([v for _, v in own]) for a, own in self._own.items()}
         self._bounds = {a: self._action_bounds(a) for a in self.agents}
@@ -126,8 +127,10 @@ class Rounds:
     def layout(self, agent: str) -> list[str]:
         """What each entry of an agent's observation is."""
         game = self.market.game
-        acts = _names(game.leader_action.name, self.leaders, game.leader_shape[0], True)
-        answers = _names(game.follower_action.name, self.followers, game.follower_shape[1], False)
+        decisions = numbered(game.leader_action.name, range(game.leader_shape[0]))
+        choices = numbered(game.follower_action.name, range(game.follower_shape[1]))
+        acts = [f"{leader} {decision}" for decision in decisions for leader in self.leaders]
+        answers = [f"{follower} {choice}" for follower in self.followers for choice in choices]
         out = [
             f"{name}, {ago} round{'s' if ago > 1 else ''} ago"
             for ago in range(self.memory, 0, -1)
@@ -173,16 +176,16 @@ class Rounds:
         out: list[tuple[str, float]] = []
         for f in fields(game):
             grid, value = grid_of(hints[f.name]), getattr(game, f.name)
-            if grid is None or value is None or (grid.columns if leads else grid.rows) is None:
+            if grid is None or value is None:
                 continue
-            if leads and grid.columns != "leaders":
-                continue  # ties are the followers'
-            if isinstance(value, SparseOperator):
-                mine = value.matrix[[k]].toarray()[0]
+            if leads and grid.columns == "leaders":
+                mine = np.asarray(value)[:, k]
+            elif not leads and grid.rows == "followers":
+                sparse = isinstance(value, SparseOperator)
+                mine = value.matrix[[k]].toarray()[0] if sparse else np.asarray(value)[k]
             else:
-                mine = np.asarray(value, dtype=float)[:, k] if leads else np.asarray(value)[k]
-            names = [f.name] if len(mine) == 1 else [f"{f.name}[{c}]" for c in range(len(mine))]
-            out += [(name, float(v)) for name, v in zip(names, mine, strict=True)]
+                continue
+            out += [(name, float(v)) for name, v in numbered(f.name, mine).items()]
         return out
 
     # -- playing -------------------------------------------------------------------------------
@@ -318,12 +321,15 @@ def check_choice(option: str, value: Any, choices: Any) -> None:
     check_range(option, value, f"one of {', '.join(words)}", value in words)
 
 
-def _names(action: str, agents: list[str], size: int, by_decision: bool) -> list[str]:
-    """Names of a side's actions in the order of the game's arrays."""
-    decisions = [action] if size == 1 else [f"{action}[{c}]" for c in range(size)]
-    if by_decision:
-        return [f"{agent} {decision}" for decision in decisions for agent in agents]
-    return [f"{agent} {decision}" for agent in agents for decision in decisions]
+def numbered(name: str, values: Iterable[Any]) -> dict[str, Any]:
+    """Values by name: ``price`` if there is one, else ``price[0]``, ``price[1]``, ...
+
+    Args:
+        name: what they are.
+        values: one or several.
+    """
+    values = list(values)
+    return {name if len(values) == 1 else f"{name}[{k}]": v for k, v in enumerate(values)}
 
 
 # -- what is known of bounds -------------------------------------------------------------------

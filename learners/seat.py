@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from stackel.backend import check_range
 from stackel.errors import OptionError, unknown
 from stackel.game.game import Game
 from stackel.learners.one_copy import Rounds
@@ -57,8 +58,7 @@ class Seat(gymnasium.Env):
             OptionError: a bad option, an agent that is not there, one without a policy.
             NotConverged: there was no equilibrium to be found for the others to play.
         """  # noqa: DOC501 - unknown() makes an OptionError
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise OptionError(f"option render_mode = {render_mode!r}; expected None or 'ansi'")
+        check_range("render_mode", render_mode, "None or 'ansi'", render_mode in (None, "ansi"))
         self.core = Rounds(game, **options)
         if agent not in self.core.agents:
             raise unknown("agent", agent, self.core.agents)
