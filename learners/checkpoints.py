@@ -6,9 +6,10 @@ import hashlib
 import os
 import pickle
 import secrets
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +24,6 @@ FORMAT = 1
 
 FREE = ("episodes", "checkpoint", "checkpoint_every", "tensorboard", "reference", "device")
 """Options that may change when a training goes on."""
-
-
-class Kept(Protocol):
-    """What a checkpoint keeps."""
-
-    def state(self) -> dict[str, Any]: ...
 
 
 class Checkpoint:
@@ -58,15 +53,15 @@ class Checkpoint:
         kept = {k: repr(v) for k, v in self.settings.items() if k not in FREE}
         self.of = {"backend": settings.name, "game": fingerprint(game), **kept}
 
-    def save(self, training: Kept) -> None:
-        """Write the state; the file appears whole or not at all."""
+    def save(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Write a training's state, if there is a file; it appears whole or not at all."""
         if self.path is None:
             return
         head = {"stackel": FORMAT, "of": self.of, "settings": self.settings}
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("xb") as file:
-                torch.save({**head, **training.state()}, file)
+                torch.save({**head, **state()}, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self.path)

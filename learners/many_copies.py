@@ -8,14 +8,13 @@ is scaled to [-1, 1] by the public bounds of the actions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stackel.learners.bounds_and_rewards import Market
+from stackel.learners.bounds_and_rewards import Market, unscaled
 from stackel.learners.noise import Mirrored
 from stackel.learners.one_copy import Observe
 
@@ -88,7 +87,7 @@ class Table:
         game = market.game
         self.market, self.copies, self.window, self.fading = market, copies, window, fading
         self.announced = observe == "announced"
-        self.observe, self.rng, self.device = observe, rng, rng.device
+        self.rng, self.device = rng, rng.device
         self._x = int(np.prod(game.leader_shape))
         self._y = int(np.prod(game.follower_shape))
         self.features = (self._x + self._y, self._x * (1 + self.announced) + self._y)
@@ -96,12 +95,6 @@ class Table:
         self.memories: list[Any] = []
         self.last = torch.empty(0)
         self.past: list[Tensor] = []
-
-    def alone(self) -> Table:
-        """A table like this one with random numbers of its own, so that this one's stay theirs."""
-        rng = torch.Generator(self.device).manual_seed(0)
-        same: dict[str, Any] = {"observe": self.observe, "window": self.window}
-        return Table(self.market, self.copies, fading=self.fading, rng=rng, **same)
 
     def reset(self, leaders: SidePolicy, followers: SidePolicy) -> None:
         """Start an episode: nothing remembered, rounds before the first drawn at random.
@@ -174,26 +167,8 @@ class Table:
 
     def _public(self, action: Tensor, side: int) -> Tensor:
         """A side's clipped actions (B, entries) in the order of the game's arrays."""
-        u = action.clamp(-1.0, 1.0)
         # leaders (J, B, d) -> (B, d, J); followers (I, B, n) -> (B, I, n)
-        return (u.permute(1, 2, 0) if side == 0 else u.permute(1, 0, 2)).flatten(1)
-
-    def announced_units(self, features: Tensor) -> np.ndarray:
-        """The leader actions (B, d, J) that followers' features (B, features) announce."""
-        u = features[:, : self._x].cpu().double().numpy()
-        return self.market.leader_actions(u.reshape(-1, *self.market.leader_low.shape))
-
-    def scaled_followers(self, y: np.ndarray) -> Tensor:
-        """Follower actions (B, I, n), in the game's units, as scaled ones (players, B, n)."""
-        low, high = self.market.follower_low, self.market.follower_high
-        u = 2.0 * (y - low) / np.where(high > low, high - low, 1.0) - 1.0
-        return torch.as_tensor(u.swapaxes(0, 1), dtype=torch.float32, device=self.device)
-
-    def scaled_leaders(self, x: np.ndarray) -> Tensor:
-        """Leader actions (d, J), in the game's units, as scaled ones (players, decisions)."""
-        low, high = self.market.leader_low, self.market.leader_high
-        u = 2.0 * (x - low) / np.where(high > low, high - low, 1.0) - 1.0
-        return torch.as_tensor(u.T, dtype=torch.float32, device=self.device)
+        return action.clamp(-1.0, 1.0).movedim(0, -2 if side else -1).flatten(1)
 
     def units(self, leading: Tensor, following: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Scaled actions in the game's units: (..., d, J), (..., I, n).
@@ -219,27 +194,20 @@ class Table:
         Raises:
             GameError: a reward that is not a number.
         """
-        if self.device.type == "cpu":
-            theirs, mine = self.market.rewards(*self.units(leading, following))
-            pair = [torch.from_numpy(np.array(r)) for r in (theirs, mine)]
-        else:
-            x = self._scaled(leading.movedim(0, -1), self._limits[0])
-            y = self._scaled(following.movedim(0, -2), self._limits[1])
-            pair = list(self.market.tensor_rewards(x, y))
-        first, second = (r.movedim(-1, 0).float().contiguous() for r in pair)
-        return first, second
-
-    @staticmethod
-    def _scaled(u: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        low, high = limits
-        return low + (high - low) * ((u.double().clamp(-1.0, 1.0) + 1.0) / 2.0)
-
-    @cached_property
-    def _limits(self) -> list[tuple[Tensor, Tensor]]:
-        """The action bounds on the device, leaders' and followers'."""
         m = self.market
-        pairs = ((m.leader_low, m.leader_high), (m.follower_low, m.follower_high))
-        return [tuple(torch.as_tensor(b, device=self.device) for b in p) for p in pairs]
+        if self.device.type == "cpu":
+            paid = m.rewards(*self.units(leading, following))
+            pair = [torch.from_numpy(np.array(r)) for r in paid]
+        else:
+            x = self._unscaled(leading.movedim(0, -1), m.leader_low, m.leader_high)
+            y = self._unscaled(following.movedim(0, -2), m.follower_low, m.follower_high)
+            pair = [*m.tensor_rewards(x, y)]
+        theirs, mine = (r.movedim(-1, 0).float().contiguous() for r in pair)
+        return theirs, mine
+
+    def _unscaled(self, u: Tensor, *bounds: np.ndarray) -> Tensor:
+        low, high = (torch.as_tensor(b, device=self.device) for b in bounds)
+        return unscaled(u.double(), low, high)
 
     # -- checkpoints ---------------------------------------------------------------------------
 

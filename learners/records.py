@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,8 @@ class Recorder:
         x, y = table.units(means[0], means[1])
         row: dict[str, Any] = {"total_reward": float(sum(r.sum() for r in rewards))}
         if self.reference is not None:
-            row["distance"] = self._distance(x, y)
+            here = replace(self.reference, leader_actions=x, follower_actions=y)
+            row["distance"] = self.reference.distance(here)
         row |= {"leader_actions": x, "follower_actions": y}
         for name, side, reward, report in zip(SIDES, sides, rewards, learned, strict=True):
             row[f"{name}_rewards"] = reward
@@ -96,19 +98,11 @@ class Recorder:
             self._log(self.writer, row)
         self.run.step(x, y, **row)
 
-    def _distance(self, x: np.ndarray, y: np.ndarray) -> float:
-        """As :meth:`stackel.Equilibrium.distance`."""
-        assert self.reference is not None
-        pairs = ((self.reference.leader_actions, x), (self.reference.follower_actions, y))
-        return max(float(np.abs(a - b).max() / (1.0 + np.abs(a).max())) for a, b in pairs)
-
     def _log(self, writer: SummaryWriter, row: Mapping[str, Any]) -> None:
         step = len(self.run.history)
         for name, value in row.items():
-            array = np.asarray(value)
-            for index in np.ndindex(array.shape):
-                tag = "/".join([name, *map(str, index)])
-                writer.add_scalar(tag, float(array[index]), step)
+            for index, number in np.ndenumerate(value):
+                writer.add_scalar("/".join([name, *map(str, index)]), float(number), step)
 
     # -- checkpoints ---------------------------------------------------------------------------
 
