@@ -29,16 +29,11 @@ _LATER = {
 }
 """Name to its module here and the packages that it needs."""
 
-__all__ = [
-    "MALPPO",
-    "BestReply",
-    "Evaluation",
-    "Fixed",
+__all__ = ["MALPPO", "BestReply", "Evaluation", "Fixed", "best_replies", "evaluate"]
+__all__ += [
     "MarketEnv",
     "ParallelMarketEnv",
     "Seat",
-    "best_replies",
-    "evaluate",
     "load_policies",
     "parallel_env",
     "solve_seeds",

@@ -110,6 +110,9 @@ class _Environment:
         """The last round as text, with ``render_mode="ansi"``."""
         return str(self.core) if self.render_mode == "ansi" else None
 
+    def close(self) -> None:
+        """Nothing to release."""
+
     def _boxes(self, bounds: Callable[[str], tuple[Array, Array]]) -> dict[str, Box]:
         return {agent: Box(*bounds(agent), dtype=np.float64) for agent in self.possible_agents}
 

@@ -251,7 +251,8 @@ class Training:
         )
         self.leaders = self._side(settings.leaders, 0, *game.leader_shape[::-1])
         self.followers = self._side(settings.followers, 1, *game.follower_shape)
-        self.learning = [s for s in (self.leaders, self.followers) if isinstance(s, Side)]
+        self.sides = self.leaders, self.followers
+        self.learning = [side for side in self.sides if isinstance(side, Side)]
         if run.start is not None and isinstance(self.leaders, Side):
             m = self.table.market
             first = scaled(run.start, m.leader_low, m.leader_high).T
@@ -278,7 +279,7 @@ class Training:
         with self.recorder, one_thread():
             while self.updates < total:
                 if self.updates % in_episode == 0:
-                    self.table.reset(self.leaders, self.followers)
+                    self.table.reset(*self.sides)
                 done = self.updates / total
                 self.update(every, done)
                 self.updates += 1
@@ -294,23 +295,17 @@ class Training:
         s = self.settings
         wide = falling(done, s.head_start, s.anneal)
         rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * falling(done, s.hold, 1.0))
-        for side, last in (
-            (self.leaders, s.final_leader_spread),
-            (self.followers, s.final_spread),
-        ):
+        for side, last in zip(self.sides, (s.final_leader_spread, s.final_spread), strict=True):
             side.floor = last * (s.spread / last) ** wide
-        leading, following = self.table.play(self.leaders, self.followers, rounds)
+        played = self.table.play(*self.sides, rounds)
         slow = s.leader_rate if done >= s.head_start else 0.0
-        learned = (
-            self.leaders.learn(leading, s.rate * slow),
-            self.followers.learn(following, rate),
-        )
+        rates = s.rate * slow, rate
+        lessons = zip(self.sides, played, rates, strict=True)
+        learned = [side.learn(experience, step) for side, experience, step in lessons]
         if done >= 1.0 - s.average:
             for side in self.learning:
                 side.average()
-        self.recorder.record(
-            self.table, (self.leaders, self.followers), (leading, following), learned
-        )
+        self.recorder.record(self.table, self.sides, played, learned)
 
     def answer(self) -> tuple[Array, Array]:
         """What policies do without noise in the second half of an episode, (d, J) and (I, n).
@@ -321,8 +316,8 @@ class Training:
         for side in self.learning:
             side.act_on_average()
         self.rng.manual_seed(0)
-        self.table.reset(self.leaders, self.followers)
-        played = self.table.play(self.leaders, self.followers, self.settings.rounds, noise=False)
+        self.table.reset(*self.sides)
+        played = self.table.play(*self.sides, self.settings.rounds, noise=False)
         last = -max(1, self.settings.rounds // 2)
         means = (e.actions[:, last:].clamp(-1.0, 1.0).mean(dim=(1, 2)) for e in played)
         return self.table.units(*means)

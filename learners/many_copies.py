@@ -102,12 +102,10 @@ class Table:
         Args:
             leaders, followers: the policies that are to play.
         """
-
-        def drawn(width: int) -> Tensor:
-            u = torch.rand(self.window, self.copies, width, generator=self.rng, device=self.device)
-            return self.fading * (2.0 * u - 1.0)
-
-        leading, following = drawn(self.features[0]), drawn(self.features[1])
+        where: dict[str, Any] = {"generator": self.rng, "device": self.device}
+        shape = self.window, self.copies
+        drawn = [torch.rand(*shape, width, **where) for width in self.features]
+        leading, following = (self.fading * (2.0 * u - 1.0) for u in drawn)
         self.past = [leading[1:], following[1:]]
         self.last = leading[-1]
         self.memories = [leaders.begin(self.copies), followers.begin(self.copies)]
@@ -125,34 +123,29 @@ class Table:
         Raises:
             GameError: a reward that is not a number.
         """
-        sides = (leaders, followers)
         seen = [list(p.unbind()) for p in self.past]
-        acts: tuple[list[Tensor], list[Tensor]] = ([], [])
-        logs: tuple[list[Tensor], list[Tensor]] = ([], [])
+        taken: tuple[list[Any], list[Any]] = ([], [])
         for _ in range(rounds):
             public: list[Tensor] = []
             draws = self._noise() if noise else (None, None)
-            for side, policy in enumerate(sides):
+            for side, policy in enumerate((leaders, followers)):
                 seen[side].append(self._features(side, public))
-                recent = torch.stack(seen[side][-self.window :])
-                action, log, self.memories[side] = policy.act(
-                    recent, self.memories[side], draws[side]
-                )
-                acts[side].append(action)
-                logs[side].append(log)
+                recent, memory = torch.stack(seen[side][-self.window :]), self.memories[side]
+                action, log, self.memories[side] = policy.act(recent, memory, draws[side])
+                taken[side].append((action, log))
                 public.append(self._public(action, side))
             self.last = self.fading * torch.cat(public, dim=1)
-        played = [torch.stack(a, dim=1) for a in acts]
-        rewards = self.rewards(played[0], played[1])
-        out = []
-        for side in range(2):
-            # What comes after: a follower sees the last announcement, the next is not made yet.
-            after = self._features(side, public)
-            whole = torch.stack([*seen[side], after])
-            self.past[side] = whole[len(whole) - self.window : -1]
-            log = torch.stack(logs[side], dim=1)
-            out.append(Experience(whole, played[side], log, rewards[side]))
-        return out[0], out[1]
+        (leading, log_leading), (following, log_following) = (
+            [torch.stack(part, dim=1) for part in zip(*own, strict=True)] for own in taken
+        )
+        rewards = self.rewards(leading, following)
+        # What comes after: a follower sees the last announcement, the next is not made yet.
+        whole = [torch.stack([*seen[side], self._features(side, public)]) for side in range(2)]
+        self.past = [all_seen[len(all_seen) - self.window : -1] for all_seen in whole]
+        return (
+            Experience(whole[0], leading, log_leading, rewards[0]),
+            Experience(whole[1], following, log_following, rewards[1]),
+        )
 
     def _features(self, side: int, public: list[Tensor]) -> Tensor:
         """What a side sees: the last round, and what was announced in this one."""

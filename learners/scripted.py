@@ -45,9 +45,9 @@ class RandomSide(_Scripted):
     def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
         players, decisions = self.shape
         size = (players, seen.shape[1], decisions)
-        u = torch.full(size, 0.5, device=seen.device)
-        if noise is not None:
-            u = torch.rand(size, generator=self.rng, device=seen.device)
+        if noise is None:
+            return seen.new_zeros(size), seen.new_zeros(size[:2]), memory
+        u = torch.rand(size, generator=self.rng, device=seen.device)
         return 2.0 * u - 1.0, seen.new_zeros(size[:2]), memory
 
 

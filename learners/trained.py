@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +33,20 @@ class Seen:
         self.side: Side = training.leaders if leads else training.followers
         self._last: tuple[bytes, Array] = (b"", np.empty(0))
 
-    def actions(self, observation: Array) -> Array:
-        """All players' actions (players, decisions) in the game's units, without noise.
+    def action(self, player: int, observation: Array) -> Array:
+        """One player's action (d,) or (n,) in the game's units, without noise.
+
+        It reads the rounds that an observation shows from an empty memory, so that it is a function
+        of the observation alone.
 
         Args:
+            player: which of the side's, counted from 0.
             observation: a vector, as the environments give it, without own data.
 
         Raises:
             OptionError: an observation of another length.
         """
+        observation = np.asarray(observation, dtype=float)
         key = observation.tobytes()
         if key != self._last[0]:
             features = torch.from_numpy(self._features(observation))[:, None]
@@ -49,7 +54,7 @@ class Seen:
                 out = self.side.actor(features, self.side.actor.start(1))[:, -1, 0]
             u, m = bounded(out).double().numpy(), self.training.table.market
             self._last = key, m.leader_actions(u.T).T if self.leads else m.follower_actions(u)
-        return self._last[1]
+        return self._last[1][player].copy()
 
     def _features(self, observation: Array) -> np.ndarray:
         """What training sees of each round shown, scaled (rounds, features).
@@ -80,33 +85,6 @@ class Seen:
         return faded[-window:].astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """One agent's policy, without noise.
-
-    It reads the rounds that an observation shows from an empty memory, so that it is a function of
-    the observation alone.
-
-    Attributes:
-        seen: its side's networks.
-        player: which of the side's players, counted from 0.
-    """
-
-    seen: Seen
-    player: int
-
-    def __call__(self, observation: Array) -> Array:
-        """The action (d,) or (n,), in the game's units.
-
-        Args:
-            observation: as the environments give it, without own data.
-
-        Raises:
-            OptionError: an observation of another length.
-        """
-        return self.seen.actions(np.asarray(observation, dtype=float))[self.player].copy()
-
-
 def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
     """The policies that a checkpoint keeps, by agent (``"leader_0"``, ..., ``"follower_0"``, ...).
 
@@ -133,5 +111,5 @@ def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
             side.restore(state[f"{name}s"])
             side.act_on_average()
             seen = Seen(training, leads=name == "leader")
-            out |= {f"{name}_{k}": Trained(seen, k) for k in range(count)}
+            out |= {f"{name}_{k}": partial(seen.action, k) for k in range(count)}
     return out
