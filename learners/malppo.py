@@ -241,14 +241,7 @@ class Training:
         self.settings, self.game, self.run = settings, game, run
         device = usable(settings.device)
         self.rng = torch.Generator(device).manual_seed(int(run.rng.integers(2**62)))
-        self.table = Table(
-            Market(game, settings.follower_high),
-            settings.markets,
-            observe=settings.observe,
-            window=max(settings.window, 1),
-            fading=settings.fading,
-            rng=self.rng,
-        )
+        self.table = Table(Market(game, settings.follower_high), settings, self.rng)
         self.leaders = self._side(settings.leaders, 0, *game.leader_shape[::-1])
         self.followers = self._side(settings.followers, 1, *game.follower_shape)
         self.sides = self.leaders, self.followers

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stackel.learners.bounds_and_rewards import Market, unscaled
 from stackel.learners.noise import Mirrored
-from stackel.learners.one_copy import Observe
+from stackel.learners.options import Options
 
 
 class SidePolicy(Protocol):
@@ -62,36 +62,28 @@ class Table:
 
     Attributes:
         copies: number of market copies B.
+        window: rounds that policies read before each action.
+        fading: what is seen of past rounds is multiplied by this.
+        announced: whether followers see the round's leader actions.
         features: what leaders and followers see of a round, number of entries each.
     """
 
-    def __init__(
-        self,
-        market: Market,
-        copies: int,
-        *,
-        observe: Observe = "announced",
-        window: int = 1,
-        fading: float = 1.0,
-        rng: torch.Generator,
-    ) -> None:
+    def __init__(self, market: Market, settings: Options, rng: torch.Generator) -> None:
         """
         Args:
             market: the market.
-            copies: B.
-            observe: whether followers see the round's leader actions.
-            window: rounds that policies read before each action.
-            fading: what is seen of past rounds is multiplied by this.
+            settings: the training's: how many copies, what is seen of past rounds and of this one.
             rng: the source of all random numbers, on the device to play on.
         """
         game = market.game
-        self.market, self.copies, self.window, self.fading = market, copies, window, fading
-        self.announced = observe == "announced"
+        self.market, self.copies, self.fading = market, settings.markets, settings.fading
+        self.window = max(settings.window, 1)
+        self.announced = settings.observe == "announced"
         self.rng, self.device = rng, rng.device
         self._x = int(np.prod(game.leader_shape))
         self._y = int(np.prod(game.follower_shape))
         self.features = (self._x + self._y, self._x * (1 + self.announced) + self._y)
-        self._mirrored = Mirrored(self._x + self._y, copies, rng)
+        self._mirrored = Mirrored(self._x + self._y, self.copies, rng)
         self.memories: list[Any] = []
         self.last = torch.empty(0)
         self.past: list[Tensor] = []

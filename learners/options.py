@@ -11,10 +11,7 @@ from stackel.errors import OptionError
 from stackel.learners.one_copy import Observe, check_choice
 
 Leading = Literal["learn", "random"]
-"""How leaders act."""
-
 Following = Literal["learn", "random", "best"]
-"""How followers act; ``"best"``: their true equilibrium reply."""
 
 PAPER: Mapping[str, Any] = {
     "observe": "history",
