@@ -183,8 +183,8 @@ class Market(Memo):
             return
         rewards, x, y = (np.array(a.tolist()) for a in (rewards, x, y))  # tensors too
         index = tuple(int(k) for k in np.argwhere(~np.isfinite(rewards))[0])
-        x = np.broadcast_to(x, (*rewards.shape[:-1], *x.shape[-2:]))[index[:-1]]
-        y = np.broadcast_to(y, (*rewards.shape[:-1], *y.shape[-2:]))[index[:-1]]
+        batch, at = rewards.shape[:-1], index[:-1]
+        x, y = (np.broadcast_to(a, (*batch, *a.shape[-2:]))[at] for a in (x, y))
         raise GameError(
             f"{type(self.game).__name__}.{kind}_payoff = {rewards[index]} for {kind} {index[-1]} "
             f"(counted from 0) at {self.game.leader_action.name} {x.tolist()} and "

@@ -101,18 +101,12 @@ class Evaluation:
         """
         import pandas as pd  # slow to import, and few calls need it
 
-        leaders = {
-            **numbered(self.game.leader_action.name, self.x),
-            "payoff": self.leader_payoffs,
-            "regret": self.leader_regrets,
-            "regret against policies": self.policy_regrets,
-        }
-        followers = {
-            **numbered(self.game.follower_action.name, self.y.T),
-            "payoff": self.follower_payoffs,
-            "regret": self.follower_regrets,
-            "regret off path": self.off_path_regrets,
-        }
+        leaders = numbered(self.game.leader_action.name, self.x)
+        leaders |= {"payoff": self.leader_payoffs, "regret": self.leader_regrets}
+        leaders |= {"regret against policies": self.policy_regrets}
+        followers = numbered(self.game.follower_action.name, self.y.T)
+        followers |= {"payoff": self.follower_payoffs, "regret": self.follower_regrets}
+        followers |= {"regret off path": self.off_path_regrets}
         sides = {"leader": pd.DataFrame(leaders), "follower": pd.DataFrame(followers)}
         return pd.concat(sides, names=["player", "index"])
 
@@ -180,7 +174,10 @@ def evaluate(
     check_range("seed", seed, "a whole number of at least 0", whole)
     players = policies_of(core, policies, core.agents)
     core.reset(np.random.default_rng(seed))
-    played = [_round(core, players) for _ in range(rounds)]
+    played = []
+    for _ in range(rounds):
+        played.append(_acts(core, players))
+        core.finish()
     last = played[-max(1, round(LAST * rounds)) :]
     xs, ys = (np.stack(part) for part in zip(*last, strict=True))
     x, y = xs.mean(axis=0), ys.mean(axis=0)
@@ -200,10 +197,10 @@ def evaluate(
     )
 
 
-def _round(core: Rounds, players: dict[str, Policy]) -> tuple[Array, Array]:
+def _acts(core: Rounds, players: dict[str, Policy]) -> tuple[Array, Array]:
+    """What everybody does in a round (d, J) and (I, n), which is not over yet."""
     core.lead(players)
     core.follow(players)
-    core.finish()
     return core.x.copy(), core.y.copy()
 
 
@@ -211,9 +208,7 @@ def _against_policies(core: Rounds, players: dict[str, Policy]) -> tuple[Array, 
     """Leaders' regrets in one more round, followers' mean regrets in it, and broken answers."""
     market, game = core.market, core.market.game
     calculus = trace(game)
-    core.lead(players)
-    core.follow(players)
-    x, y = core.x.copy(), core.y.copy()
+    x, y = _acts(core, players)
     trials = _trials(core, x)
     answers = np.empty((len(trials), *y.shape))
     for k, trial in enumerate(trials):

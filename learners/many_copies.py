@@ -127,17 +127,13 @@ class Table:
                 taken[side].append((action, log))
                 public.append(self._public(action, side))
             self.last = self.fading * torch.cat(public, dim=1)
-        (leading, log_leading), (following, log_following) = (
-            [torch.stack(part, dim=1) for part in zip(*own, strict=True)] for own in taken
-        )
-        rewards = self.rewards(leading, following)
+        both = ([torch.stack(part, dim=1) for part in zip(*own, strict=True)] for own in taken)
+        actions, logs = zip(*both, strict=True)
         # What comes after: a follower sees the last announcement, the next is not made yet.
         whole = [torch.stack([*seen[side], self._features(side, public)]) for side in range(2)]
-        self.past = [all_seen[len(all_seen) - self.window : -1] for all_seen in whole]
-        return (
-            Experience(whole[0], leading, log_leading, rewards[0]),
-            Experience(whole[1], following, log_following, rewards[1]),
-        )
+        self.past = [one[len(one) - self.window : -1] for one in whole]
+        leading, following = map(Experience, whole, actions, logs, self.rewards(*actions))
+        return leading, following
 
     def _features(self, side: int, public: list[Tensor]) -> Tensor:
         """What a side sees: the last round, and what was announced in this one."""

@@ -109,10 +109,7 @@ class Recorder:
     @staticmethod
     def written(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The history in plain lists and numbers."""
-        return [
-            {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in row.items()}
-            for row in history
-        ]
+        return [{k: np.asarray(v).tolist() for k, v in row.items()} for row in history]
 
     @staticmethod
     def read(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

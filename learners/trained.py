@@ -64,11 +64,10 @@ class Seen:
         """
         table = self.training.table
         m = table.market
-        low = np.concatenate([m.leader_low.ravel(), m.follower_low.ravel()])
-        high = np.concatenate([m.leader_high.ravel(), m.follower_high.ravel()])
+        low = np.append(m.leader_low, m.follower_low)
+        high = np.append(m.leader_high, m.follower_high)
         width, tells = m.leader_low.size, table.announced and not self.leads
-        announced = observation[len(observation) - width :] if tells else observation[:0]
-        past = observation[: len(observation) - len(announced)]
+        past, announced = np.split(observation, [len(observation) - width * tells])
         if not past.size or past.size % low.size:
             raise OptionError(
                 f"an observation of {observation.size} numbers; expected rounds of {low.size}"
