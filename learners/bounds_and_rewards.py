@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.backend import check_range
 from stackel.calculus.calculus import trace
 from stackel.calculus.program import compile_program
 from stackel.errors import GameError, OptionError
@@ -119,13 +120,12 @@ class Market(Memo):
         """
         followers, leaders, owned = self._programs
         with np.errstate(all="ignore"):
-            mine, *limits = followers(y, y, x)
-            theirs, *leader_limits = leaders(x, y)
+            mine, *own = followers(y, y, x)
+            theirs, *limits = leaders(x, y)
         batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
         mine = np.broadcast_to(mine, (*batch, *mine.shape[-2:]))
         theirs = np.broadcast_to(theirs, (*batch, *theirs.shape[-2:]))
-        kept = (leader_limits, limits[:owned], limits[owned:])
-        return self._paid(np.where, (x, y), (theirs, mine), kept)
+        return self._paid(np.where, (x, y), (theirs, mine), (limits, own[:owned], own[owned:]))
 
     def tensor_rewards(self, x: Any, y: Any) -> tuple[Any, Any]:
         """:meth:`rewards` on torch tensors, where they are.
@@ -208,11 +208,9 @@ def _given(follower_high: Any, low: Array, game: Game) -> Array:
         high = np.broadcast_to(np.asarray(follower_high, dtype=float), low.shape)
     except (TypeError, ValueError):
         high = np.full(low.shape, np.nan)
-    if not (np.isfinite(high) & (high > low)).all():
-        raise OptionError(
-            f"option follower_high = {follower_high!r}; expected numbers above the lower bound of "
-            f"{game.follower_action.name!r} that broadcast to {low.shape}"
-        )
+    above = f"numbers above the lower bound of {game.follower_action.name!r}"
+    good = bool((np.isfinite(high) & (high > low)).all())
+    check_range("follower_high", follower_high, f"{above} that broadcast to {low.shape}", good)
     return high
 
 

@@ -39,17 +39,13 @@ class Checkpoint:
             OptionError: a path where no file can be.
         """
         self.path = Path(settings.checkpoint) if settings.checkpoint else None
-        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
-            raise OptionError(
-                f"option checkpoint = {settings.checkpoint!r}; expected a file in a folder that "
-                "exists"
-            )
+        good = self.path is None or (self.path.parent.is_dir() and not self.path.is_dir())
+        expected = "a file in a folder that exists"
+        backend.check_range("checkpoint", settings.checkpoint, expected, good)
         high = settings.follower_high
         plain = None if high is None else np.asarray(high, dtype=float).tolist()
         options = {**backend.settings(settings), "follower_high": plain}
-        self.settings = {
-            k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()
-        }
+        self.settings = {k: np.asarray(v).tolist() for k, v in options.items()}  # no NumPy scalars
         kept = {k: repr(v) for k, v in self.settings.items() if k not in FREE}
         self.of = {"backend": settings.name, "game": fingerprint(game), **kept}
 

@@ -113,17 +113,12 @@ class Evaluation:
     def summary(self) -> str:
         """Everything as text, for a terminal."""
         table = self.to_frame().to_string(float_format=lambda v: f"{v:.6g}", na_rep="")
-        return "\n".join(
-            [
-                f"{self.game}: {self.rounds} rounds played",
-                "",
-                table,
-                "",
-                f"exploitability {self.exploitability:.6g}, the sum of all regrets",
-                f"certificate: {self.certificate}",
-                f"off the path {self.off_path_broken:.1%} of the followers' answers break a limit",
-                f"actions varied by up to {self.spread:.3g} over the last rounds",
-            ]
+        return (
+            f"{self.game}: {self.rounds} rounds played\n\n{table}\n\n"
+            f"exploitability {self.exploitability:.6g}, the sum of all regrets\n"
+            f"certificate: {self.certificate}\n"
+            f"off the path {self.off_path_broken:.1%} of the followers' answers break a limit\n"
+            f"actions varied by up to {self.spread:.3g} over the last rounds"
         )
 
     def __repr__(self) -> str:

@@ -141,11 +141,9 @@ class Side:
     @torch.no_grad()
     def average(self) -> None:
         """Count the actor, as it is, into the average (Polyak and Juditsky 1992)."""
-        now = list(self.actor.parameters())
-        if not self.counted:
-            self.averaged = [p.clone() for p in now]
+        self.averaged = self.averaged or [p.clone() for p in self.actor.parameters()]
         self.counted += 1
-        for old, new in zip(self.averaged, now, strict=True):
+        for old, new in zip(self.averaged, self.actor.parameters(), strict=True):
             old.lerp_(new, 1.0 / self.counted)
 
     @torch.no_grad()
@@ -165,7 +163,7 @@ class Side:
         s = self.settings
         advantages, targets = self.advantages(e)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = float(rate)
         copies = e.rewards.shape[2]
         kl: list[Tensor] = []
         clipped: list[Tensor] = []
@@ -202,13 +200,13 @@ class Side:
         numbers = {name: getattr(self, name) for name in self.NUMBERS}
         return {**parts, **numbers, "log_spread": self.log_spread.detach()}
 
+    @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
         for name in self.NUMBERS:
             setattr(self, name, state[name])
-        with torch.no_grad():
-            self.log_spread.copy_(state["log_spread"])
+        self.log_spread.copy_(state["log_spread"])
 
 
 def bounded(out: Tensor) -> Tensor:
@@ -238,7 +236,7 @@ class Training:
     PARTS = ("leaders", "followers", "table")
 
     def __init__(self, settings: Options, game: Game, run: Run) -> None:
-        self.settings, self.game, self.run = settings, game, run
+        self.settings, self.run = settings, run
         device = usable(settings.device)
         self.rng = torch.Generator(device).manual_seed(int(run.rng.integers(2**62)))
         self.table = Table(Market(game, settings.follower_high), settings, self.rng)
@@ -291,9 +289,8 @@ class Training:
         for side, last in zip(self.sides, (s.final_leader_spread, s.final_spread), strict=True):
             side.floor = last * (s.spread / last) ** wide
         played = self.table.play(*self.sides, rounds)
-        slow = s.leader_rate if done >= s.head_start else 0.0
-        rates = s.rate * slow, rate
-        lessons = zip(self.sides, played, rates, strict=True)
+        slow = s.rate * s.leader_rate if done >= s.head_start else 0.0
+        lessons = zip(self.sides, played, (slow, rate), strict=True)
         learned = [side.learn(experience, step) for side, experience, step in lessons]
         if done >= 1.0 - s.average:
             for side in self.learning:

@@ -112,16 +112,14 @@ class Rounds:
         self.announced, self.memory, self.limit = observe == "announced", int(memory), int(rounds)
         self._strict = out_of_bounds == "error"
         self.x, self.y = np.array(m.leader_low), np.array(m.follower_low)
-        self._players = {
-            f"{side}_{k}": _Player(
-                side == "leader", decides, *arrays, _own_data(game, side, k) if own_data else {}
-            )
-            for side, decides, everybodys in (
-                ("leader", game.leader_action.name, (m.leader_low.T, m.leader_high.T, self.x.T)),
-                ("follower", game.follower_action.name, (m.follower_low, m.follower_high, self.y)),
-            )
-            for k, arrays in enumerate(zip(*everybodys, strict=True))
-        }
+        self._players: dict[str, _Player] = {}
+        for side, decides, arrays in (
+            ("leader", game.leader_action.name, (m.leader_low.T, m.leader_high.T, self.x.T)),
+            ("follower", game.follower_action.name, (m.follower_low, m.follower_high, self.y)),
+        ):
+            for k, mine in enumerate(zip(*arrays, strict=True)):
+                own = _own_data(game, side, k) if own_data else {}
+                self._players[f"{side}_{k}"] = _Player(side == "leader", decides, *mine, own)
         self.agents = list(self._players)
         self.leaders = self.agents[: game.n_leaders]
         self.followers = self.agents[game.n_leaders :]

@@ -39,7 +39,7 @@ class Recorder:
                 the reference's name.
             StackelError: the reference backend does not solve the market.
         """
-        self.game, self.run, self.folder = game, run, settings.tensorboard
+        self.run, self.folder = run, settings.tensorboard
         self.writer: SummaryWriter | None = None
         lacking = missing_packages({"tensorboard": "learn"}) if self.folder else []
         if lacking:
