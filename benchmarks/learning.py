@@ -36,7 +36,7 @@ from rich.table import Table
 from benchmarks.scale import ONE_THREAD
 from benchmarks.timing import console
 from stackel.formulations.vehicular_twins import fig3
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 
 COPIES, ROUNDS, EPOCHS, AGENTS = 64, 100, 5, 5
 CORE = 1024

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 
 CELLS, HIDDEN = 64, 128
 

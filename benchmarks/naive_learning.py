@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 
 WINDOW, ROUNDS, EPOCHS = 3, 20, 5
 GAMMA, TRACE, CLIP, RATE, MOST = 0.95, 0.95, 0.2, 1e-4, 0.5

@@ -1,6 +1,6 @@
 """Learning backends: an environment and one algorithm a file.
 
-Names are loaded when they are asked for, since most of them need an optional package.
+Names that need an optional package are loaded when they are asked for.
 """
 
 from __future__ import annotations
@@ -8,43 +8,32 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stackel.learners.backends import MALPPO
+from stackel.learners.evaluation import Evaluation, evaluate
+from stackel.learners.players import BestReply, Fixed, best_replies
 from stackel.plugins import missing_packages
 
 if TYPE_CHECKING:
-    from stackel.learners.backends import MALPPO
     from stackel.learners.environment import MarketEnv, ParallelMarketEnv, parallel_env
-    from stackel.learners.evaluation import Evaluation, evaluate
-    from stackel.learners.players import BestReply, Fixed, best_replies
     from stackel.learners.seat import Seat
     from stackel.learners.seeds import solve_seeds
     from stackel.learners.trained import load_policies
 
-_HOMES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "BestReply": ("players", ()),
-    "Evaluation": ("evaluation", ()),
-    "MALPPO": ("backends", ()),
-    "Fixed": ("players", ()),
-    "MarketEnv": ("environment", ("gymnasium", "pettingzoo")),
-    "ParallelMarketEnv": ("environment", ("gymnasium", "pettingzoo")),
-    "Seat": ("seat", ("gymnasium",)),
-    "best_replies": ("players", ()),
-    "evaluate": ("evaluation", ()),
-    "load_policies": ("trained", ("torch",)),
-    "parallel_env": ("environment", ("gymnasium", "pettingzoo")),
-    "solve_seeds": ("seeds", ("torch",)),
+_LATER = {
+    "MarketEnv": ("environment", "gymnasium", "pettingzoo"),
+    "ParallelMarketEnv": ("environment", "gymnasium", "pettingzoo"),
+    "Seat": ("seat", "gymnasium"),
+    "load_policies": ("trained", "torch"),
+    "parallel_env": ("environment", "gymnasium", "pettingzoo"),
+    "solve_seeds": ("seeds", "torch"),
 }
 """Name to its module here and the packages that it needs."""
 
-__all__ = [
-    "MALPPO",
-    "BestReply",
-    "Evaluation",
-    "Fixed",
+__all__ = ["MALPPO", "BestReply", "Evaluation", "Fixed", "best_replies", "evaluate"]
+__all__ += [
     "MarketEnv",
     "ParallelMarketEnv",
     "Seat",
-    "best_replies",
-    "evaluate",
     "load_policies",
     "parallel_env",
     "solve_seeds",
@@ -52,9 +41,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, packages = _HOMES[name]
+    module, *packages = _LATER[name]
     lacking = missing_packages(dict.fromkeys(packages, "learn"))
     if lacking:
         raise ImportError(f"{__name__}.{name} {'; '.join(lacking)}")
@@ -62,4 +51,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_LATER})

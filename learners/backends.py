@@ -7,12 +7,12 @@ algorithm whose parts are switched: who learns, and what the critics see.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from stackel.errors import OptionError, Refusal
 from stackel.game.game import Game
-from stackel.learners.market import Market
-from stackel.learners.options import Options
+from stackel.learners.bounds_and_rewards import Market
+from stackel.learners.options import Following, Leading, Options
 from stackel.run import Point, Run
 
 
@@ -71,7 +71,7 @@ class MAA2C(MALPPO):
 class RandomLeaders(MALPPO):
     """Followers learn, leaders act at random (uniformly between their bounds)."""
 
-    leaders: Literal["learn", "random"] = "random"
+    leaders: Leading = "random"
 
     name: ClassVar[str] = "malppo-rl"
 
@@ -80,7 +80,7 @@ class RandomLeaders(MALPPO):
 class RandomFollowers(MALPPO):
     """Leaders learn, followers act at random (uniformly between their bounds)."""
 
-    followers: Literal["learn", "random", "best"] = "random"
+    followers: Following = "random"
 
     name: ClassVar[str] = "malppo-rf"
 
@@ -89,7 +89,7 @@ class RandomFollowers(MALPPO):
 class Random(MALPPO):
     """Everybody acts at random (uniformly between the bounds)."""
 
-    leaders: Literal["learn", "random"] = "random"
-    followers: Literal["learn", "random", "best"] = "random"
+    leaders: Leading = "random"
+    followers: Following = "random"
 
     name: ClassVar[str] = "random"

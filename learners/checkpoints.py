@@ -6,14 +6,15 @@ import hashlib
 import os
 import pickle
 import secrets
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from stackel.backend import options_of
+from stackel import backend
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
@@ -23,12 +24,6 @@ FORMAT = 1
 
 FREE = ("episodes", "checkpoint", "checkpoint_every", "tensorboard", "reference", "device")
 """Options that may change when a training goes on."""
-
-
-class Kept(Protocol):
-    """What a checkpoint keeps."""
-
-    def state(self) -> dict[str, Any]: ...
 
 
 class Checkpoint:
@@ -44,34 +39,25 @@ class Checkpoint:
             OptionError: a path where no file can be.
         """
         self.path = Path(settings.checkpoint) if settings.checkpoint else None
-        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
-            raise OptionError(
-                f"option checkpoint = {settings.checkpoint!r}; expected a file in a folder that "
-                "exists"
-            )
-        options = {k: getattr(settings, k) for k in options_of(type(settings))}
-        high = options["follower_high"]
-        options["follower_high"] = None if high is None else np.asarray(high, dtype=float).tolist()
-        self.settings = options
-        kept = {k: repr(v) for k, v in options.items() if k not in FREE}
+        good = self.path is None or (self.path.parent.is_dir() and not self.path.is_dir())
+        expected = "a file in a folder that exists"
+        backend.check_range("checkpoint", settings.checkpoint, expected, good)
+        high = settings.follower_high
+        plain = None if high is None else np.asarray(high, dtype=float).tolist()
+        options = {**backend.settings(settings), "follower_high": plain}
+        self.settings = {k: np.asarray(v).tolist() for k, v in options.items()}  # no NumPy scalars
+        kept = {k: repr(v) for k, v in self.settings.items() if k not in FREE}
         self.of = {"backend": settings.name, "game": fingerprint(game), **kept}
 
-    def save(self, training: Kept) -> None:
-        """Write the state; the file appears whole or not at all."""
+    def save(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Write a training's state, if there is a file; it appears whole or not at all."""
         if self.path is None:
             return
+        head = {"stackel": FORMAT, "of": self.of, "settings": self.settings}
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("xb") as file:
-                torch.save(
-                    {
-                        "stackel": FORMAT,
-                        "of": self.of,
-                        "settings": self.settings,
-                        **training.state(),
-                    },
-                    file,
-                )
+                torch.save({**head, **state()}, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self.path)

@@ -9,28 +9,31 @@ the step in which it is done, so with ``observe="announced"`` a step is half a r
 leaders' actions count, then only the followers', whose observations now hold the announcement.
 With ``observe="history"`` nobody waits for anybody, and a step is a whole round.
 
-What agents see, entry by entry, is described in :mod:`stackel.learners.rounds`. Spaces hold double
-precision numbers: a follower's best reply to a price rounded to single precision would break the
-limit that it ought to just meet.
+What agents see, entry by entry, is described in :mod:`stackel.learners.one_copy`. Spaces hold
+double precision numbers: a follower's best reply to a price rounded to single precision would break
+the limit that it ought to just meet.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
 from pettingzoo import AECEnv, ParallelEnv
 
+from stackel.backend import check_range
 from stackel.errors import OptionError
 from stackel.game.game import Game
-from stackel.learners.rounds import Beyond, Observe, Rounds
+from stackel.learners.one_copy import Beyond, Observe, Rounds
 from stackel.types import Array
 
-RENDER_MODES = ("ansi",)
+Infos = dict[str, dict[str, Any]]
+"""What is told beside the observations, agent by agent."""
 
 
-class _Market:
+class _Environment:
     """What both environments are: options, spaces, text."""
 
     name: str
@@ -67,8 +70,7 @@ class _Market:
         Raises:
             OptionError: a bad option, or a game whose actions are not bounded.
         """
-        if render_mode not in (None, *RENDER_MODES):
-            raise OptionError(f"option render_mode = {render_mode!r}; expected None or 'ansi'")
+        check_range("render_mode", render_mode, "None or 'ansi'", render_mode in (None, "ansi"))
         self.core = Rounds(
             game,
             observe=observe,
@@ -81,23 +83,24 @@ class _Market:
         self.render_mode = render_mode
         self.metadata = {
             "name": self.name,
-            "render_modes": list(RENDER_MODES),
+            "render_modes": ["ansi"],
             # Others' converters step everybody at once, which hides what is announced.
             "is_parallelizable": not self.core.announced,
         }
         self.possible_agents = list(self.core.agents)
         self.agents: list[str] = []
         # Made once: PettingZoo asks for the same object every time.
-        self._spaces = {agent: _spaces(self.core, agent) for agent in self.possible_agents}
+        self.observation_spaces = self._boxes(self.core.observation_bounds)
+        self.action_spaces = self._boxes(self.core.action_bounds)
         self._rng = np.random.default_rng()
 
     def observation_space(self, agent: str) -> Box:
         """Bounds of what the agent sees; they hold nothing private of others."""
-        return self._spaces[agent][0]
+        return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> Box:
         """The agent's own bounds: a leader's (d,), a follower's (n,)."""
-        return self._spaces[agent][1]
+        return self.action_spaces[agent]
 
     def layout(self, agent: str) -> list[str]:
         """What each entry of the agent's observation is."""
@@ -110,6 +113,9 @@ class _Market:
     def close(self) -> None:
         """Nothing to release."""
 
+    def _boxes(self, bounds: Callable[[str], tuple[Array, Array]]) -> dict[str, Box]:
+        return {agent: Box(*bounds(agent), dtype=np.float64) for agent in self.possible_agents}
+
     def _begin(self, seed: int | None) -> None:
         if seed is not None:
             self._rng = np.random.default_rng(seed)
@@ -117,13 +123,13 @@ class _Market:
         self.agents = list(self.possible_agents)
 
 
-class MarketEnv(_Market, AECEnv):
+class MarketEnv(_Environment, AECEnv):
     """A market in turns; rewards are given when a round is over, by :meth:`Market.rewards`.
 
     Agents are ``"leader_0"``, ..., ``"follower_0"``, ...; all are truncated after the last round.
 
     Attributes:
-        core: the :class:`~stackel.learners.rounds.Rounds` played.
+        core: the :class:`~stackel.learners.one_copy.Rounds` played.
     """
 
     name = "stackel_market_v0"
@@ -145,7 +151,7 @@ class MarketEnv(_Market, AECEnv):
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
-        self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
+        self.infos: Infos = {agent: {} for agent in self.agents}
         self._turn = 0
         self.agent_selection = self.agents[0]
         self._skip_agent_selection: str | None = None
@@ -183,7 +189,7 @@ class MarketEnv(_Market, AECEnv):
         self.agent_selection = core.agents[self._turn]
 
 
-class ParallelMarketEnv(_Market, ParallelEnv):
+class ParallelMarketEnv(_Environment, ParallelEnv):
     """A market in which everybody hands in actions at once.
 
     With ``observe="announced"`` a step is half a round (see the module). ``infos[agent]["turn"]``
@@ -193,14 +199,14 @@ class ParallelMarketEnv(_Market, ParallelEnv):
     agent acts once a round). With ``observe="history"`` every action counts in every step.
 
     Attributes:
-        core: the :class:`~stackel.learners.rounds.Rounds` played.
+        core: the :class:`~stackel.learners.one_copy.Rounds` played.
     """
 
     name = "stackel_parallel_market_v0"
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
+    ) -> tuple[dict[str, Array], Infos]:
         """Begin an episode; see :meth:`MarketEnv.reset`.
 
         Returns:
@@ -209,17 +215,11 @@ class ParallelMarketEnv(_Market, ParallelEnv):
         """
         self._begin(seed)
         self._answering = False  # whether it is the followers' half of a round
-        return self._seen(), self._infos()
+        return self._told()
 
     def step(
         self, actions: dict[str, Any]
-    ) -> tuple[
-        dict[str, Array],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
+    ) -> tuple[dict[str, Array], dict[str, float], dict[str, bool], dict[str, bool], Infos]:
         """Everybody whose turn it is acts.
 
         Args:
@@ -248,7 +248,7 @@ class ParallelMarketEnv(_Market, ParallelEnv):
             rewards = dict.fromkeys(agents, 0.0)
         else:
             rewards = dict(core.finish())
-        seen, infos = self._seen(), self._infos()
+        seen, infos = self._told()
         if core.over:
             self.agents = []
         never, ended = dict.fromkeys(agents, False), dict.fromkeys(agents, core.over)
@@ -257,11 +257,9 @@ class ParallelMarketEnv(_Market, ParallelEnv):
     def _counts(self, agent: str) -> bool:
         return not self.core.announced or self._answering == agent.startswith("follower")
 
-    def _seen(self) -> dict[str, Array]:
-        return {agent: self.core.observe(agent) for agent in self.agents}
-
-    def _infos(self) -> dict[str, dict[str, Any]]:
-        return {agent: {"turn": self._counts(agent)} for agent in self.agents}
+    def _told(self) -> tuple[dict[str, Array], Infos]:
+        seen = {agent: self.core.observe(agent) for agent in self.agents}
+        return seen, {agent: {"turn": self._counts(agent)} for agent in self.agents}
 
 
 def parallel_env(game: Game, **options: Any) -> ParallelMarketEnv:
@@ -275,10 +273,3 @@ def parallel_env(game: Game, **options: Any) -> ParallelMarketEnv:
         OptionError: a bad option, or a game whose actions are not bounded.
     """
     return ParallelMarketEnv(game, **options)
-
-
-def _spaces(core: Rounds, agent: str) -> tuple[Box, Box]:
-    """An agent's observation space and action space."""
-    pairs = core.observation_bounds(agent), core.action_bounds(agent)
-    seen, acts = (Box(low, high, dtype=np.float64) for low, high in pairs)
-    return seen, acts

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel.backend import check_range
 from stackel.calculus.calculus import trace
 from stackel.certificate.certificate import Certificate
 from stackel.certificate.certify import certify
-from stackel.errors import OptionError
 from stackel.followers.response import reply
 from stackel.game.game import Game
+from stackel.learners.bounds_and_rewards import SLACK
+from stackel.learners.one_copy import Observe, Rounds, numbered
 from stackel.learners.players import Policy, policies_of
-from stackel.learners.rounds import Observe, Rounds
 from stackel.types import Array
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ LAST = 0.2
 
 POINTS = 65
 """Actions that each leader tries against the followers' policies, for each of its decisions."""
-
-BROKEN = 1e-9
-"""A limit counts as broken when exceeded by more than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,38 +101,24 @@ class Evaluation:
         """
         import pandas as pd  # slow to import, and few calls need it
 
-        rows = []
-        sides = (
-            ("leader", self.game.leader_action.name, self.x.T, self.leader_payoffs),
-            ("follower", self.game.follower_action.name, self.y, self.follower_payoffs),
-        )
-        for player, action, values, payoffs in sides:
-            leads = player == "leader"
-            regrets = self.leader_regrets if leads else self.follower_regrets
-            more = self.policy_regrets if leads else self.off_path_regrets
-            for k, own in enumerate(values):
-                names = [action] if len(own) == 1 else [f"{action}[{c}]" for c in range(len(own))]
-                row: dict[str, Any] = {"player": player, "index": k}
-                row |= dict(zip(names, map(float, own), strict=True))
-                row |= {"payoff": float(payoffs[k]), "regret": float(regrets[k])}
-                row["regret against policies" if leads else "regret off path"] = float(more[k])
-                rows.append(row)
-        return pd.DataFrame(rows).set_index(["player", "index"])
+        leaders = numbered(self.game.leader_action.name, self.x)
+        leaders |= {"payoff": self.leader_payoffs, "regret": self.leader_regrets}
+        leaders |= {"regret against policies": self.policy_regrets}
+        followers = numbered(self.game.follower_action.name, self.y.T)
+        followers |= {"payoff": self.follower_payoffs, "regret": self.follower_regrets}
+        followers |= {"regret off path": self.off_path_regrets}
+        sides = {"leader": pd.DataFrame(leaders), "follower": pd.DataFrame(followers)}
+        return pd.concat(sides, names=["player", "index"])
 
     def summary(self) -> str:
         """Everything as text, for a terminal."""
         table = self.to_frame().to_string(float_format=lambda v: f"{v:.6g}", na_rep="")
-        return "\n".join(
-            [
-                f"{self.game}: {self.rounds} rounds played",
-                "",
-                table,
-                "",
-                f"exploitability {self.exploitability:.6g}, the sum of all regrets",
-                f"certificate: {self.certificate}",
-                f"off the path {self.off_path_broken:.1%} of the followers' answers break a limit",
-                f"actions varied by up to {self.spread:.3g} over the last rounds",
-            ]
+        return (
+            f"{self.game}: {self.rounds} rounds played\n\n{table}\n\n"
+            f"exploitability {self.exploitability:.6g}, the sum of all regrets\n"
+            f"certificate: {self.certificate}\n"
+            f"off the path {self.off_path_broken:.1%} of the followers' answers break a limit\n"
+            f"actions varied by up to {self.spread:.3g} over the last rounds"
         )
 
     def __repr__(self) -> str:
@@ -180,11 +165,14 @@ def evaluate(
         own_data=own_data,
         follower_high=follower_high,
     )
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise OptionError(f"option seed = {seed!r}; expected a whole number of at least 0")
+    whole = isinstance(seed, Integral) and seed >= 0
+    check_range("seed", seed, "a whole number of at least 0", whole)
     players = policies_of(core, policies, core.agents)
     core.reset(np.random.default_rng(seed))
-    played = [_round(core, players) for _ in range(rounds)]
+    played = []
+    for _ in range(rounds):
+        played.append(_acts(core, players))
+        core.finish()
     last = played[-max(1, round(LAST * rounds)) :]
     xs, ys = (np.stack(part) for part in zip(*last, strict=True))
     x, y = xs.mean(axis=0), ys.mean(axis=0)
@@ -204,51 +192,48 @@ def evaluate(
     )
 
 
-def _round(core: Rounds, players: dict[str, Policy]) -> tuple[Array, Array]:
+def _acts(core: Rounds, players: dict[str, Policy]) -> tuple[Array, Array]:
+    """What everybody does in a round (d, J) and (I, n), which is not over yet."""
     core.lead(players)
     core.follow(players)
-    core.finish()
     return core.x.copy(), core.y.copy()
 
 
 def _against_policies(core: Rounds, players: dict[str, Policy]) -> tuple[Array, Array, float]:
     """Leaders' regrets in one more round, followers' mean regrets in it, and broken answers."""
-    game, market = core.market.game, core.market
-    core.lead(players)
-    core.follow(players)
-    x, y = core.x.copy(), core.y.copy()
-    trials, movers = _trials(core, x)
+    market, game = core.market, core.market.game
+    calculus = trace(game)
+    x, y = _acts(core, players)
+    trials = _trials(core, x)
     answers = np.empty((len(trials), *y.shape))
     for k, trial in enumerate(trials):
         core.x[...] = trial
         core.announce()
         core.follow(players)
         answers[k] = core.y
-    base = market.rewards(x, y)[0]
-    earned = market.rewards(trials, answers)[0][np.arange(len(trials)), movers]
-    best = np.full(game.n_leaders, -np.inf)
-    np.maximum.at(best, movers, earned)
+    usual = market.rewards(x, y)[0]
+    by_mover = market.rewards(trials, answers)[0].reshape(-1, game.n_leaders, game.n_leaders)
+    best = np.diagonal(by_mover, axis1=1, axis2=2).max(axis=0)
 
-    now = trace(game).follower_payoffs(answers, answers, trials)
+    now = calculus.follower_payoffs(answers, answers, trials)
     replies = reply(game, trials, answers)
-    could = trace(game).follower_payoffs(replies.y, answers, trials)
+    could = calculus.follower_payoffs(replies.y, answers, trials)
     solved = replies.converged
     regrets = np.where(solved, np.maximum(could - now, 0.0), 0.0).sum(axis=0)
     with np.errstate(invalid="ignore"):  # NaN for a follower whose replies are nowhere solved
         off_path = regrets / solved.sum(axis=0)
-    lam, mu = trace(game).zeros((len(trials),))
-    _, own, shared = trace(game).system(answers, answers, trials, lam, mu)
-    broken = (own > BROKEN).any(axis=-1) | (shared > BROKEN).any(axis=-1, keepdims=True)
-    return np.maximum(best - base, 0.0), off_path, float(broken.mean())
+    lam, mu = calculus.zeros((len(trials),))
+    _, own, shared = calculus.system(answers, answers, trials, lam, mu)
+    broken = (own > SLACK).any(axis=-1) | (shared > SLACK).any(axis=-1, keepdims=True)
+    return np.maximum(best - usual, 0.0), off_path, float(broken.mean())
 
 
-def _trials(core: Rounds, x: Array) -> tuple[Array, Array]:
-    """Leader profiles (T, d, J) in which one leader moves one decision, and who moved (T,)."""
+def _trials(core: Rounds, x: Array) -> Array:
+    """Leader profiles (T, d, J) in which one leader moves one decision, leaders innermost."""
     market, (d, J) = core.market, x.shape
     low, high = market.leader_low, market.leader_high
     grid = low + (high - low) * np.linspace(0.0, 1.0, POINTS)[:, None, None]
     out = np.broadcast_to(x, (POINTS, d, J, d, J)).copy()
     c, j = np.indices((d, J))
     out[:, c, j, c, j] = grid
-    movers = np.broadcast_to(j, (POINTS, d, J))
-    return out.reshape(-1, d, J), movers.ravel()
+    return out.reshape(-1, d, J)

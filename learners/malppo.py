@@ -29,12 +29,12 @@ from torch import Tensor
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
+from stackel.learners.bounds_and_rewards import Market, scaled
 from stackel.learners.checkpoints import Checkpoint
-from stackel.learners.market import Market
+from stackel.learners.many_copies import Experience, Table
 from stackel.learners.networks import Networks, State, clip_gradients
 from stackel.learners.options import Options
 from stackel.learners.records import Recorder
-from stackel.learners.rollout import Experience, Table
 from stackel.learners.scripted import BestSide, RandomSide
 from stackel.run import Point, Run, Status
 from stackel.types import Array
@@ -54,6 +54,9 @@ class Side:
         actor, critic: their networks.
         spread: standard deviation of the scaled actions, (players, 1, decisions).
     """
+
+    PARTS = ("actor", "critic", "optimizer")
+    NUMBERS = ("mean", "size", "averaged", "counted")
 
     def __init__(
         self, settings: Options, players: int, decisions: int, features: int, rng: torch.Generator
@@ -138,30 +141,15 @@ class Side:
     @torch.no_grad()
     def average(self) -> None:
         """Count the actor, as it is, into the average (Polyak and Juditsky 1992)."""
-        now = list(self.actor.parameters())
-        if not self.counted:
-            self.averaged = [p.clone() for p in now]
+        self.averaged = self.averaged or [p.clone() for p in self.actor.parameters()]
         self.counted += 1
-        for old, new in zip(self.averaged, now, strict=True):
+        for old, new in zip(self.averaged, self.actor.parameters(), strict=True):
             old.lerp_(new, 1.0 / self.counted)
 
-    @contextmanager
-    def at_average(self) -> Iterator[None]:
-        """Act by the averaged actor, if there is one, for as long as the context lasts."""
-        now = [p.detach().clone() for p in self.actor.parameters()]
-        self.act_on_average()
-        try:
-            yield
-        finally:
-            self._put(now)
-
+    @torch.no_grad()
     def act_on_average(self) -> None:
         """Act by the averaged actor, if there is one, from now on."""
-        self._put(self.averaged)
-
-    @torch.no_grad()
-    def _put(self, parameters: list[Tensor]) -> None:
-        for p, value in zip(self.actor.parameters(), parameters, strict=bool(parameters)):
+        for p, value in zip(self.actor.parameters(), self.averaged, strict=bool(self.counted)):
             p.copy_(value)
 
     def begin_at(self, action: Tensor) -> None:
@@ -175,7 +163,7 @@ class Side:
         s = self.settings
         advantages, targets = self.advantages(e)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = float(rate)
         copies = e.rewards.shape[2]
         kl: list[Tensor] = []
         clipped: list[Tensor] = []
@@ -208,25 +196,17 @@ class Side:
     # -- checkpoints ---------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        return {
-            "actor": self.actor.state_dict(),
-            "critic": self.critic.state_dict(),
-            "log_spread": self.log_spread.detach(),
-            "optimizer": self.optimizer.state_dict(),
-            "mean": self.mean,
-            "size": self.size,
-            "averaged": self.averaged,
-            "counted": self.counted,
-        }
+        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        numbers = {name: getattr(self, name) for name in self.NUMBERS}
+        return {**parts, **numbers, "log_spread": self.log_spread.detach()}
 
+    @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        self.actor.load_state_dict(state["actor"])
-        self.critic.load_state_dict(state["critic"])
-        with torch.no_grad():
-            self.log_spread.copy_(state["log_spread"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("mean", "size", "averaged", "counted"):
+        for name in self.PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        for name in self.NUMBERS:
             setattr(self, name, state[name])
+        self.log_spread.copy_(state["log_spread"])
 
 
 def bounded(out: Tensor) -> Tensor:
@@ -253,22 +233,21 @@ class Training:
         settings, game, run: what the backend was asked to do.
     """
 
+    PARTS = ("leaders", "followers", "table")
+
     def __init__(self, settings: Options, game: Game, run: Run) -> None:
-        self.settings, self.game, self.run = settings, game, run
+        self.settings, self.run = settings, run
         device = usable(settings.device)
         self.rng = torch.Generator(device).manual_seed(int(run.rng.integers(2**62)))
-        self.table = Table(
-            Market(game, settings.follower_high),
-            settings.markets,
-            observe=settings.observe,
-            window=max(settings.window, 1),
-            fading=settings.fading,
-            rng=self.rng,
-        )
-        self.leaders = self._side(settings.leaders, 0, game.n_leaders, game.leader_shape[0])
+        self.table = Table(Market(game, settings.follower_high), settings, self.rng)
+        self.leaders = self._side(settings.leaders, 0, *game.leader_shape[::-1])
         self.followers = self._side(settings.followers, 1, *game.follower_shape)
+        self.sides = self.leaders, self.followers
+        self.learning = [side for side in self.sides if isinstance(side, Side)]
         if run.start is not None and isinstance(self.leaders, Side):
-            self.leaders.begin_at(self.table.scaled_leaders(run.start))
+            m = self.table.market
+            first = scaled(run.start, m.leader_low, m.leader_high).T
+            self.leaders.begin_at(torch.as_tensor(first, dtype=torch.float32, device=device))
         self.checkpoint = Checkpoint(settings, game)
         self.recorder = Recorder(settings, game, run)
         self.updates = 0
@@ -278,7 +257,7 @@ class Training:
             features = self.table.features[side]
             return Side(self.settings, players, decisions, features, self.rng)
         if how == "best":
-            return BestSide(self.table)
+            return BestSide(self.table.market)
         return RandomSide(players, decisions, self.rng)
 
     def train(self) -> Point:
@@ -291,12 +270,12 @@ class Training:
         with self.recorder, one_thread():
             while self.updates < total:
                 if self.updates % in_episode == 0:
-                    self.table.reset(self.leaders, self.followers)
+                    self.table.reset(*self.sides)
                 done = self.updates / total
                 self.update(every, done)
                 self.updates += 1
                 if self.updates == total or self.updates % s.checkpoint_every == 0:
-                    self.checkpoint.save(self)
+                    self.checkpoint.save(self.state)
         x, y = self.answer()
         self.run.keep(x, y)
         stats = {"updates": self.updates, "episodes": self.updates // in_episode}
@@ -307,35 +286,31 @@ class Training:
         s = self.settings
         wide = falling(done, s.head_start, s.anneal)
         rate = s.rate * (s.final_rate + (1.0 - s.final_rate) * falling(done, s.hold, 1.0))
-        for side, last in (
-            (self.leaders, s.final_leader_spread),
-            (self.followers, s.final_spread),
-        ):
+        for side, last in zip(self.sides, (s.final_leader_spread, s.final_spread), strict=True):
             side.floor = last * (s.spread / last) ** wide
-        leading, following = self.table.play(self.leaders, self.followers, rounds)
-        slow = s.leader_rate if done >= s.head_start else 0.0
-        learned = (
-            self.leaders.learn(leading, s.rate * slow),
-            self.followers.learn(following, rate),
-        )
-        for side in (self.leaders, self.followers):
-            if done >= 1.0 - s.average:
+        played = self.table.play(*self.sides, rounds)
+        slow = s.rate * s.leader_rate if done >= s.head_start else 0.0
+        lessons = zip(self.sides, played, (slow, rate), strict=True)
+        learned = [side.learn(experience, step) for side, experience, step in lessons]
+        if done >= 1.0 - s.average:
+            for side in self.learning:
                 side.average()
-        self.recorder.record(
-            self.table, (self.leaders, self.followers), (leading, following), learned
-        )
+        self.recorder.record(self.table, self.sides, played, learned)
 
     def answer(self) -> tuple[Array, Array]:
-        """What policies do without noise in the second half of an episode, (d, J) and (I, n)."""
-        table = self.table.alone()
-        with self.leaders.at_average(), self.followers.at_average():
-            table.reset(self.leaders, self.followers)
-            leading, following = table.play(
-                self.leaders, self.followers, self.settings.rounds, noise=False
-            )
+        """What policies do without noise in the second half of an episode, (d, J) and (I, n).
+
+        The end of the training: averaged actors act, and random numbers begin anew, so that the
+        rounds before the first are the same for all.
+        """
+        for side in self.learning:
+            side.act_on_average()
+        self.rng.manual_seed(0)
+        self.table.reset(*self.sides)
+        played = self.table.play(*self.sides, self.settings.rounds, noise=False)
         last = -max(1, self.settings.rounds // 2)
-        played = (e.actions[:, last:].clamp(-1.0, 1.0) for e in (leading, following))
-        return table.units(*(u.mean(dim=(1, 2)) for u in played))
+        means = (e.actions[:, last:].clamp(-1.0, 1.0).mean(dim=(1, 2)) for e in played)
+        return self.table.units(*means)
 
     # -- checkpoints ---------------------------------------------------------------------------
 
@@ -346,7 +321,7 @@ class Training:
             return
         self.updates = state["updates"]
         self.rng.set_state(state["rng"].cpu())
-        for part in ("leaders", "followers", "table"):
+        for part in self.PARTS:
             getattr(self, part).restore(state[part])
         self.run.history[:] = self.recorder.read(state["history"])
 
@@ -355,10 +330,8 @@ class Training:
         return {
             "updates": self.updates,
             "rng": self.rng.get_state(),
-            "leaders": self.leaders.state(),
-            "followers": self.followers.state(),
-            "table": self.table.state(),
             "history": self.recorder.written(self.run.history),
+            **{part: getattr(self, part).state() for part in self.PARTS},
         }
 
 

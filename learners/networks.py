@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -92,20 +92,13 @@ class Networks(nn.Module):
         features = features.view(self.players, steps, batch, -1)
         # One call a player: the LSTM of the library runs a whole sequence in fused kernels, faster
         # than any batched cell of our own.
-        each = zip(
-            features.unbind(),
-            state[0].unbind(),
-            state[1].unbind(),
-            *(
-                p.unbind()
-                for layer in range(2)
-                for p in (self.seen[layer], self.carried[layer], self.gates[layer].squeeze(1))
-            ),
-            strict=True,
-        )
+        layers = chain.from_iterable(zip(self.seen, self.carried, self.gates, strict=True))
+        each = zip(*(stacked.unbind() for stacked in (features, *state, *layers)), strict=True)
         none = self._nothing
         outputs = [
-            torch.lstm(f, (h, c), (a, b, g, none, A, B, G, none), True, 2, 0.0, True, False, False)
+            torch.lstm(
+                f, (h, c), (a, b, g[0], none, A, B, G[0], none), True, 2, 0.0, True, False, False
+            )
             for f, h, c, a, b, g, A, B, G in each
         ]
         remembered = torch.stack([o[0] for o in outputs])

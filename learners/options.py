@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from stackel.backend import Backend, check_range
+from stackel.backend import Backend, check_positive, check_range, check_whole
 from stackel.errors import OptionError
-from stackel.learners.rounds import Observe
+from stackel.learners.one_copy import Observe, check_choice
+
+Leading = Literal["learn", "random"]
+Following = Literal["learn", "random", "best"]
 
 PAPER: Mapping[str, Any] = {
     "observe": "history",
@@ -70,8 +73,8 @@ class Options(Backend):
     hidden: int = 128  # width of the two layers before the recurrent ones
     cells: int = 64  # width of the two recurrent layers
     central_critic: bool = False  # one critic values all players of a side, from all rewards
-    leaders: Literal["learn", "random"] = "learn"  # how leaders act
-    followers: Literal["learn", "random", "best"] = "learn"  # "best": their true equilibrium reply
+    leaders: Leading = "learn"  # how leaders act
+    followers: Following = "learn"  # "best": their true equilibrium reply
     follower_high: Any = None  # most that followers may choose, where the market sets no bound
     reference: str = ""  # a backend whose answer the history gives the distance to
     checkpoint: str = ""  # a file to keep the state in, and to go on from if it is there
@@ -85,13 +88,11 @@ class Options(Backend):
 
     def __post_init__(self) -> None:
         counts = ("episodes", "rounds", "markets", "epochs", "minibatches", "checkpoint_every")
-        for option in (*counts, "hidden", "cells"):
-            _whole(option, getattr(self, option), 1)
-        for option in ("window", "update_every"):
-            _whole(option, getattr(self, option), 0)
+        check_whole(self, **dict.fromkeys((*counts, "hidden", "cells"), 1))
+        check_whole(self, window=0, update_every=0)
         every = self.update_every or self.rounds
-        good = every <= self.rounds and self.rounds % every == 0
-        check_range("update_every", every, f"a divisor of rounds = {self.rounds}", good)
+        divides = self.rounds % every == 0
+        check_range("update_every", every, f"a divisor of rounds = {self.rounds}", divides)
         check_range(
             "update_every",
             self.update_every,
@@ -103,22 +104,12 @@ class Options(Backend):
             check_range(option, value, "a number from 0 to 1, below 1", 0 <= value < 1)
         expected = f"at least head_start = {self.head_start}"
         check_range("anneal", self.anneal, expected, self.anneal >= self.head_start)
-        for option in ("clip", "rate", "leader_rate", "final_rate", "fading", "spread"):
-            check_range(
-                option, getattr(self, option), "a positive number", getattr(self, option) > 0
-            )
-        for option in ("final_spread", "final_leader_spread", "gradient_clip", "value_weight"):
-            check_range(
-                option, getattr(self, option), "a positive number", getattr(self, option) > 0
-            )
+        check_positive(self, "clip", "rate", "leader_rate", "final_rate", "fading", "spread")
+        check_positive(self, "final_spread", "final_leader_spread", "gradient_clip", "value_weight")
         check_range("entropy_weight", self.entropy_weight, "at least 0", self.entropy_weight >= 0)
-        for option, words in (
-            ("observe", ("announced", "history")),
-            ("leaders", ("learn", "random")),
-            ("followers", ("learn", "random", "best")),
-        ):
-            value = getattr(self, option)
-            check_range(option, value, f"one of {', '.join(words)}", value in words)
+        check_choice("observe", self.observe, Observe)
+        check_choice("leaders", self.leaders, Leading)
+        check_choice("followers", self.followers, Following)
         if self.followers == "best" and self.observe == "history":
             raise OptionError(
                 "option followers = 'best' replies to the round's leader actions, which observe = "
@@ -127,8 +118,3 @@ class Options(Backend):
 
     def iterations(self) -> int:
         return self.episodes * (self.rounds // (self.update_every or self.rounds))
-
-
-def _whole(option: str, value: Any, least: int) -> None:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    check_range(option, value, f"a whole number of at least {least}", good)

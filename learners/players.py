@@ -17,7 +17,7 @@ from stackel.errors import OptionError, StackelError, unknown
 from stackel.followers.response import Response, settle
 from stackel.game.game import Game
 from stackel.game.grids import middle
-from stackel.learners.rounds import Rounds
+from stackel.learners.one_copy import Rounds
 from stackel.results.equilibrium import Equilibrium
 from stackel.types import Array
 
@@ -127,8 +127,7 @@ def constant(rounds: Rounds, x: Any, y: Any) -> dict[str, Policy]:
     game = rounds.market.game
     x = _shaped("leader actions", x, game.leader_shape)
     y = _shaped("follower actions", y, game.follower_shape)
-    leading = {a: Fixed(x[:, j].copy()) for j, a in enumerate(rounds.leaders)}
-    return {**leading, **{a: Fixed(y[i].copy()) for i, a in enumerate(rounds.followers)}}
+    return {a: Fixed(own.copy()) for a, own in zip(rounds.agents, (*x.T, *y), strict=True)}
 
 
 def policies_of(rounds: Rounds, given: Any, needed: Sequence[str]) -> dict[str, Policy]:
@@ -158,8 +157,7 @@ def policies_of(rounds: Rounds, given: Any, needed: Sequence[str]) -> dict[str, 
     for agent in given:
         if agent not in rounds.agents:
             raise unknown("agent", agent, rounds.agents)
-    missing = [agent for agent in needed if agent not in given]
-    if missing:
+    if missing := [agent for agent in needed if agent not in given]:
         raise OptionError(
             f"policies have none for {', '.join(missing)}; expected one for each of "
             f"{', '.join(needed)}, e.g. stackel.learners.Fixed(action)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from stackel.errors import OptionError
 from stackel.game.game import Game
+from stackel.learners.many_copies import Experience, SidePolicy, Table
 from stackel.learners.options import Options
-from stackel.learners.rollout import Experience, Policy, Table
 from stackel.plugins import missing_packages
 from stackel.run import Run
 
@@ -38,7 +39,7 @@ class Recorder:
                 the reference's name.
             StackelError: the reference backend does not solve the market.
         """
-        self.game, self.run, self.folder = game, run, settings.tensorboard
+        self.run, self.folder = run, settings.tensorboard
         self.writer: SummaryWriter | None = None
         lacking = missing_packages({"tensorboard": "learn"}) if self.folder else []
         if lacking:
@@ -83,7 +84,8 @@ class Recorder:
         x, y = table.units(means[0], means[1])
         row: dict[str, Any] = {"total_reward": float(sum(r.sum() for r in rewards))}
         if self.reference is not None:
-            row["distance"] = self._distance(x, y)
+            here = replace(self.reference, leader_actions=x, follower_actions=y)
+            row["distance"] = self.reference.distance(here)
         row |= {"leader_actions": x, "follower_actions": y}
         for name, side, reward, report in zip(SIDES, sides, rewards, learned, strict=True):
             row[f"{name}_rewards"] = reward
@@ -96,29 +98,18 @@ class Recorder:
             self._log(self.writer, row)
         self.run.step(x, y, **row)
 
-    def _distance(self, x: np.ndarray, y: np.ndarray) -> float:
-        """As :meth:`stackel.Equilibrium.distance`."""
-        assert self.reference is not None
-        pairs = ((self.reference.leader_actions, x), (self.reference.follower_actions, y))
-        return max(float(np.abs(a - b).max() / (1.0 + np.abs(a).max())) for a, b in pairs)
-
     def _log(self, writer: SummaryWriter, row: Mapping[str, Any]) -> None:
         step = len(self.run.history)
         for name, value in row.items():
-            array = np.asarray(value)
-            for index in np.ndindex(array.shape):
-                tag = "/".join([name, *map(str, index)])
-                writer.add_scalar(tag, float(array[index]), step)
+            for index, number in np.ndenumerate(value):
+                writer.add_scalar("/".join([name, *map(str, index)]), float(number), step)
 
     # -- checkpoints ---------------------------------------------------------------------------
 
     @staticmethod
     def written(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The history in plain lists and numbers."""
-        return [
-            {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in row.items()}
-            for row in history
-        ]
+        return [{k: np.asarray(v).tolist() for k, v in row.items()} for row in history]
 
     @staticmethod
     def read(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -128,7 +119,7 @@ class Recorder:
         ]
 
 
-def slopes(table: Table, followers: Policy, means: Sequence[Tensor]) -> np.ndarray:
+def slopes(table: Table, followers: SidePolicy, means: Sequence[Tensor]) -> np.ndarray:
     """How all followers' choices together answer each leader decision (d, J), as learned.
 
     The difference quotient of the policies' means around the mean play, in the game's units: the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from stackel.followers.response import Response, settle
-from stackel.learners.rollout import Experience, Table
+from stackel.learners.bounds_and_rewards import Market, scaled
+from stackel.learners.many_copies import Experience
 
 
 class _Scripted:
@@ -23,12 +23,6 @@ class _Scripted:
 
     def learn(self, e: Experience, rate: float) -> dict[str, float]:
         return {}
-
-    def average(self) -> None:
-        pass
-
-    def at_average(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def state(self) -> dict[str, Any]:
         return {}
@@ -51,9 +45,9 @@ class RandomSide(_Scripted):
     def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
         players, decisions = self.shape
         size = (players, seen.shape[1], decisions)
-        u = torch.full(size, 0.5, device=seen.device)
-        if noise is not None:
-            u = torch.rand(size, generator=self.rng, device=seen.device)
+        if noise is None:
+            return seen.new_zeros(size), seen.new_zeros(size[:2]), memory
+        u = torch.rand(size, generator=self.rng, device=seen.device)
         return 2.0 * u - 1.0, seen.new_zeros(size[:2]), memory
 
 
@@ -64,16 +58,20 @@ class BestSide(_Scripted):
     not the followers'.
 
     Args:
-        table: where they play; it tells what was announced.
+        market: where they play.
     """
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
+    def __init__(self, market: Market) -> None:
+        self.market = market
         self._last: Response | None = None
 
     def act(self, seen: Tensor, memory: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Any]:
-        x = self.table.announced_units(seen[-1])
+        m = self.market
+        announced = seen[-1, :, : m.leader_low.size].cpu().double().numpy()
+        x = m.leader_actions(announced.reshape(-1, *m.leader_low.shape))
         start = self._last if self._last is not None and len(self._last.y) == len(x) else None
-        self._last = settle(self.table.market.game, x, start)
-        u = self.table.scaled_followers(np.where(np.isfinite(self._last.y), self._last.y, 0.0))
-        return u, u.new_zeros(u.shape[:2]), memory
+        self._last = settle(m.game, x, start)
+        y = np.where(np.isfinite(self._last.y), self._last.y, 0.0)
+        u = scaled(y, m.follower_low, m.follower_high).swapaxes(0, 1)  # (players, batch, decisions)
+        actions = torch.as_tensor(u, dtype=torch.float32, device=seen.device)
+        return actions, actions.new_zeros(actions.shape[:2]), memory

@@ -8,10 +8,11 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from stackel.backend import check_range
 from stackel.errors import OptionError, unknown
 from stackel.game.game import Game
+from stackel.learners.one_copy import Rounds
 from stackel.learners.players import Policy, best_replies, constant, policies_of
-from stackel.learners.rounds import Rounds
 from stackel.tasks.solve import solve
 from stackel.types import Array
 
@@ -25,7 +26,7 @@ class Seat(gymnasium.Env):
     them to [-1, 1].
 
     Attributes:
-        core: the :class:`~stackel.learners.rounds.Rounds` played.
+        core: the :class:`~stackel.learners.one_copy.Rounds` played.
         agent: whose seat it is.
         others: the policies of everybody else.
     """
@@ -57,8 +58,7 @@ class Seat(gymnasium.Env):
             OptionError: a bad option, an agent that is not there, one without a policy.
             NotConverged: there was no equilibrium to be found for the others to play.
         """  # noqa: DOC501 - unknown() makes an OptionError
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise OptionError(f"option render_mode = {render_mode!r}; expected None or 'ansi'")
+        check_range("render_mode", render_mode, "None or 'ansi'", render_mode in (None, "ansi"))
         self.core = Rounds(game, **options)
         if agent not in self.core.agents:
             raise unknown("agent", agent, self.core.agents)

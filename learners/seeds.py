@@ -59,25 +59,21 @@ def solve_seeds(
     if checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
     count = workers or min(len(chosen), os.cpu_count() or 1)
-    answers: dict[int, Equilibrium] = {}
     show = counted(f"{game}: seeds", len(chosen)) if progress else nullcontext(lambda done: None)
     # Fresh processes: a fork of one that has run torch can hang.
     with show as advance, ProcessPoolExecutor(count, get_context("spawn")) as pool:
-        futures = {}
+        futures = []
         for seed in chosen:
-            kept = {"checkpoint": str(folder / f"seed-{seed}.pt")} if checkpoints else {}
-            futures[pool.submit(_one, game, backend, seed, {**options, **kept})] = seed
+            if checkpoints:
+                options["checkpoint"] = str(folder / f"seed-{seed}.pt")
+            futures.append(pool.submit(solve, game, backend, seed=seed, **options))
         try:
             for future in as_completed(futures):
-                answers[futures[future]] = future.result()
+                future.result()
                 advance(1)
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, (StackelError, KeyboardInterrupt)):
                 raise
             raise StackelError(f"a training failed: {type(error).__name__}: {error}") from error
-    return [answers[seed] for seed in chosen]
-
-
-def _one(game: Game, backend: str, seed: int, options: dict[str, Any]) -> Equilibrium:
-    return solve(game, backend, seed=seed, **options)
+    return [future.result() for future in futures]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from stackel.backend import options_of
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.learners import checkpoints
 from stackel.learners.backends import MALPPO
+from stackel.learners.bounds_and_rewards import scaled
 from stackel.learners.malppo import Side, Training, bounded
 from stackel.learners.players import Policy
 from stackel.run import Run
@@ -32,22 +33,28 @@ class Seen:
         self.side: Side = training.leaders if leads else training.followers
         self._last: tuple[bytes, Array] = (b"", np.empty(0))
 
-    def actions(self, observation: Array) -> Array:
-        """All players' scaled actions (players, decisions), without noise.
+    def action(self, player: int, observation: Array) -> Array:
+        """One player's action (d,) or (n,) in the game's units, without noise.
+
+        It reads the rounds that an observation shows from an empty memory, so that it is a function
+        of the observation alone.
 
         Args:
+            player: which of the side's, counted from 0.
             observation: a vector, as the environments give it, without own data.
 
         Raises:
             OptionError: an observation of another length.
         """
+        observation = np.asarray(observation, dtype=float)
         key = observation.tobytes()
         if key != self._last[0]:
             features = torch.from_numpy(self._features(observation))[:, None]
             with torch.no_grad():
                 out = self.side.actor(features, self.side.actor.start(1))[:, -1, 0]
-            self._last = key, bounded(out).clamp(-1.0, 1.0).double().cpu().numpy()
-        return self._last[1]
+            u, m = bounded(out).double().numpy(), self.training.table.market
+            self._last = key, m.leader_actions(u.T).T if self.leads else m.follower_actions(u)
+        return self._last[1][player].copy()
 
     def _features(self, observation: Array) -> np.ndarray:
         """What training sees of each round shown, scaled (rounds, features).
@@ -57,68 +64,24 @@ class Seen:
         """
         table = self.training.table
         m = table.market
-        low = np.concatenate([m.leader_low.ravel(), m.follower_low.ravel()])
-        high = np.concatenate([m.leader_high.ravel(), m.follower_high.ravel()])
+        low = np.append(m.leader_low, m.follower_low)
+        high = np.append(m.leader_high, m.follower_high)
         width, tells = m.leader_low.size, table.announced and not self.leads
-        announced = observation[len(observation) - width :] if tells else observation[:0]
-        past = observation[: len(observation) - len(announced)]
+        past, announced = np.split(observation, [len(observation) - width * tells])
         if not past.size or past.size % low.size:
             raise OptionError(
                 f"an observation of {observation.size} numbers; expected rounds of {low.size}"
                 f"{f', and {width} announced' if tells else ''}: make the environment with "
                 "observe as in training, and own_data=False"
             )
-        rounds = scale(past.reshape(-1, low.size), low, high)
+        rounds = scaled(past.reshape(-1, low.size), low, high)
         faded = table.fading * rounds
         if tells:  # each round's announcement is its own leader actions, the last one's is to come
-            now = scale(announced, low[:width], high[:width])
+            now = scaled(announced, low[:width], high[:width])
             told = np.concatenate([rounds[1:, :width], now[None]])
             faded = np.concatenate([told, faded], axis=1)
         window = table.window if self.training.settings.window else len(rounds)
         return faded[-window:].astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One agent's policy, without noise.
-
-    It reads the rounds that an observation shows from an empty memory, so that it is a function of
-    the observation alone.
-
-    Attributes:
-        seen: its side's networks.
-        player: which of the side's players, counted from 0.
-    """
-
-    seen: Seen
-    player: int
-
-    def __call__(self, observation: Array) -> Array:
-        """The action (d,) or (n,), in the game's units.
-
-        Args:
-            observation: as the environments give it, without own data.
-
-        Raises:
-            OptionError: an observation of another length.
-        """
-        u = self.seen.actions(np.asarray(observation, dtype=float))[self.player]
-        market = self.seen.training.table.market
-        if self.seen.leads:
-            low, high = market.leader_low[:, self.player], market.leader_high[:, self.player]
-        else:
-            low, high = market.follower_low[self.player], market.follower_high[self.player]
-        return low + (high - low) * (u + 1.0) / 2.0
-
-
-def scale(values: Array, low: Array, high: Array) -> Array:
-    """Values between bounds as numbers in [-1, 1].
-
-    Args:
-        values: in the game's units.
-        low, high: the bounds, which broadcast to them; where they are equal the number is -1.
-    """
-    return 2.0 * (values - low) / np.where(high > low, high - low, 1.0) - 1.0
 
 
 def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
@@ -137,18 +100,15 @@ def load_policies(path: str | Path, game: Game) -> dict[str, Policy]:
     state = checkpoints.read(Path(path))
     if state["of"]["game"] != checkpoints.fingerprint(game):
         raise OptionError(f"checkpoint {path} is of another market than {game}; give its own")
-    known = {f.name for f in fields(MALPPO)}
-    settings: dict[str, Any] = {k: v for k, v in state["settings"].items() if k in known}
-    training = Training(MALPPO(**{**settings, "device": "cpu"}), game, Run())
-    for side in ("leaders", "followers"):
-        getattr(training, side).restore(state[side])
+    needed = options_of(MALPPO).keys() - set(checkpoints.FREE)
+    settings = {k: v for k, v in state["settings"].items() if k in needed}
+    training = Training(MALPPO(**settings), game, Run())
     out: dict[str, Policy] = {}
-    for name, side, count in (
-        ("leader", training.leaders, game.n_leaders),
-        ("follower", training.followers, game.n_followers),
-    ):
+    for name, count in (("leader", game.n_leaders), ("follower", game.n_followers)):
+        side = getattr(training, f"{name}s")
         if isinstance(side, Side):
+            side.restore(state[f"{name}s"])
             side.act_on_average()
             seen = Seen(training, leads=name == "leader")
-            out |= {f"{name}_{k}": Trained(seen, k) for k in range(count)}
+            out |= {f"{name}_{k}": partial(seen.action, k) for k in range(count)}
     return out

@@ -29,8 +29,8 @@ torch = pytest.importorskip("torch", reason='needs torch: pip install "stackel[l
 
 from stackel.learners import load_policies, solve_seeds  # noqa: E402
 from stackel.learners.backends import MALPPO  # noqa: E402
+from stackel.learners.bounds_and_rewards import Market  # noqa: E402
 from stackel.learners.malppo import Side, Training, bounded, log_density  # noqa: E402
-from stackel.learners.market import Market  # noqa: E402
 from stackel.learners.networks import Networks, clip_gradients  # noqa: E402
 from stackel.learners.noise import Mirrored  # noqa: E402
 from stackel.learners.options import PAPER  # noqa: E402

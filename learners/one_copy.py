@@ -19,16 +19,18 @@ or to the next power of two beyond all players' bounds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
+from stackel.backend import check_range
 from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator, grid_of
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market
 from stackel.types import Array
 
 Observe = Literal["announced", "history"]
@@ -39,6 +41,26 @@ Beyond = Literal["clip", "error"]
 
 ROUNDING = 2.0 * float(np.finfo(np.float32).eps)
 """An action this far outside its bounds, relative to them, went through single precision."""
+
+
+@dataclass(frozen=True)
+class _Player:
+    """One agent's part of a market.
+
+    Attributes:
+        leads: whether it is a leader.
+        decides: its action's name.
+        low, high: its action's bounds, (d,) or (n,).
+        action: its action in the round in play: a view of its entries in everybody's array.
+        own: its own data by name, as far as it sees them.
+    """
+
+    leads: bool
+    decides: str
+    low: Array
+    high: Array
+    action: Array
+    own: dict[str, float]
 
 
 class Rounds:
@@ -81,30 +103,36 @@ class Rounds:
         Raises:
             OptionError: a bad option, or a game whose actions are not bounded.
         """
-        _check_choice("observe", observe, get_args(Observe))
-        _check_choice("out_of_bounds", out_of_bounds, get_args(Beyond))
-        _check_count("memory", memory)
-        _check_count("rounds", rounds)
-        self.market = market = Market(game, follower_high)
+        check_choice("observe", observe, Observe)
+        check_choice("out_of_bounds", out_of_bounds, Beyond)
+        for name, value in (("memory", memory), ("rounds", rounds)):
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            check_range(name, value, "a whole number of at least 1", whole and value >= 1)
+        self.market = m = Market(game, follower_high)
         self.announced, self.memory, self.limit = observe == "announced", int(memory), int(rounds)
         self._strict = out_of_bounds == "error"
-        J, I = game.n_leaders, game.n_followers
-        leaders, followers = [f"leader_{j}" for j in range(J)], [f"follower_{i}" for i in range(I)]
-        self.leaders, self.followers, self.agents = leaders, followers, [*leaders, *followers]
-        self._place = {a: (True, j) for j, a in enumerate(leaders)}
-        self._place |= {a: (False, i) for i, a in enumerate(followers)}
-        self._own = {a: self._own_data(a) if own_data else [] for a in self.agents}
-        self._data = {a: np.array([v for _, v in own]) for a, own in self._own.items()}
-        self._bounds = {a: self._action_bounds(a) for a in self.agents}
+        self.x, self.y = np.array(m.leader_low), np.array(m.follower_low)
+        self._players: dict[str, _Player] = {}
+        for side, decides, arrays in (
+            ("leader", game.leader_action.name, (m.leader_low.T, m.leader_high.T, self.x.T)),
+            ("follower", game.follower_action.name, (m.follower_low, m.follower_high, self.y)),
+        ):
+            for k, mine in enumerate(zip(*arrays, strict=True)):
+                own = _own_data(game, side, k) if own_data else {}
+                self._players[f"{side}_{k}"] = _Player(side == "leader", decides, *mine, own)
+        self.agents = list(self._players)
+        self.leaders = self.agents[: game.n_leaders]
+        self.followers = self.agents[game.n_leaders :]
         self._width = int(np.prod(game.leader_shape))
-        self._seen = _seen_bounds(market, follower_high)
+        self._seen = _seen_bounds(m, follower_high)
         self.reset(np.random.default_rng(0))
 
     # -- what there is to see and to do --------------------------------------------------------
 
     def action_bounds(self, agent: str) -> tuple[Array, Array]:
         """Lowest and highest action of an agent, in the game's units: each (d,) or (n,)."""
-        return self._bounds[agent]
+        player = self._players[agent]
+        return player.low.copy(), player.high.copy()
 
     def observation_bounds(self, agent: str) -> tuple[Array, Array]:
         """Bounds of what an agent sees, made from what it may know.
@@ -112,8 +140,7 @@ class Rounds:
         Own data lie in the middle of theirs.
         """
         low, high = self._seen
-        announced = self._width * self._sees_announced(agent)
-        own = self._data[agent]
+        announced, own = self._told(agent)
         reach = np.where(own == 0.0, 1.0, np.abs(own))
         return (
             np.concatenate([np.tile(low, self.memory), low[:announced], own - reach]),
@@ -123,23 +150,22 @@ class Rounds:
     def layout(self, agent: str) -> list[str]:
         """What each entry of an agent's observation is."""
         game = self.market.game
-        acts = _names(game.leader_action.name, self.leaders, game.leader_shape[0], True)
-        answers = _names(game.follower_action.name, self.followers, game.follower_shape[1], False)
+        decisions = numbered(game.leader_action.name, range(game.leader_shape[0]))
+        choices = numbered(game.follower_action.name, range(game.follower_shape[1]))
+        acts = [f"{leader} {decision}" for decision in decisions for leader in self.leaders]
+        answers = [f"{follower} {choice}" for follower in self.followers for choice in choices]
         out = [
             f"{name}, {ago} round{'s' if ago > 1 else ''} ago"
             for ago in range(self.memory, 0, -1)
             for name in (*acts, *answers)
         ]
-        if self._sees_announced(agent):
-            out += [f"{name}, announced" for name in acts]
-        return out + [f"own {name}" for name, _ in self._own[agent]]
+        out += [f"{name}, announced" for name in acts[: self._told(agent)[0]]]
+        return out + [f"own {name}" for name in self._players[agent].own]
 
     def observe(self, agent: str) -> Array:
         """What an agent sees now: a new array."""
-        parts = [self._history.ravel(), self._data[agent]]
-        if self._sees_announced(agent):
-            parts.insert(1, self._announcement)
-        return np.concatenate(parts)
+        announced, own = self._told(agent)
+        return np.concatenate([self._history.ravel(), self._announcement[:announced], own])
 
     def leader_actions_seen(self, observation: Array) -> Array:
         """The leader actions (d, J) that a follower replies to, read from its observation.
@@ -154,33 +180,11 @@ class Rounds:
         seen = np.asarray(observation, dtype=float)[start : start + self._width]
         return seen.reshape(self.market.game.leader_shape)
 
-    def _sees_announced(self, agent: str) -> bool:
-        return self.announced and not self._place[agent][0]
-
-    def _action_bounds(self, agent: str) -> tuple[Array, Array]:
-        m, (leads, k) = self.market, self._place[agent]
-        if leads:
-            return m.leader_low[:, k].copy(), m.leader_high[:, k].copy()
-        return m.follower_low[k].copy(), m.follower_high[k].copy()
-
-    def _own_data(self, agent: str) -> list[tuple[str, float]]:
-        """The agent's part of every field that is laid out by player, entry by entry."""
-        game, (leads, k) = self.market.game, self._place[agent]
-        hints = get_type_hints(type(game), include_extras=True)
-        out: list[tuple[str, float]] = []
-        for f in fields(game):
-            grid, value = grid_of(hints[f.name]), getattr(game, f.name)
-            if grid is None or value is None or (grid.columns if leads else grid.rows) is None:
-                continue
-            if leads and grid.columns != "leaders":
-                continue  # ties are the followers'
-            if isinstance(value, SparseOperator):
-                mine = value.matrix[[k]].toarray()[0]
-            else:
-                mine = np.asarray(value, dtype=float)[:, k] if leads else np.asarray(value)[k]
-            names = [f.name] if len(mine) == 1 else [f"{f.name}[{c}]" for c in range(len(mine))]
-            out += [(name, float(v)) for name, v in zip(names, mine, strict=True)]
-        return out
+    def _told(self, agent: str) -> tuple[int, Array]:
+        """How many numbers of the announcement an agent sees, all or none; and its own data."""
+        player = self._players[agent]
+        announced = 0 if player.leads or not self.announced else self._width
+        return announced, np.array([*player.own.values()])
 
     # -- playing -------------------------------------------------------------------------------
 
@@ -193,8 +197,7 @@ class Rounds:
         low, high = self._seen
         self._history = rng.uniform(low, high, (self.memory, len(low)))
         self._announcement = self._history[-1, : self._width].copy()
-        self.x = np.array(self.market.leader_low)
-        self.y = np.array(self.market.follower_low)
+        self.x[...], self.y[...] = self.market.leader_low, self.market.follower_low
         self.played = 0
         self.rewards: dict[str, float] = {}
 
@@ -210,7 +213,8 @@ class Rounds:
             OptionError: not numbers, a wrong shape, NaN, or outside the bounds where that is
                 refused.
         """
-        low, high = self._bounds[agent]
+        player = self._players[agent]
+        low, high = player.low, player.high
         try:
             value = np.asarray(action, dtype=float)
         except (TypeError, ValueError):
@@ -225,16 +229,11 @@ class Rounds:
             if self._strict and (np.abs(value - inside) > reach).any():
                 way_out = 'clip it, or give the option out_of_bounds="clip"'
                 raise self._bad(agent, action, f"{low.tolist()} to {high.tolist()}; {way_out}")
-        leads, k = self._place[agent]
-        if leads:
-            self.x[:, k] = inside
-        else:
-            self.y[k] = inside
+        player.action[...] = inside
 
     def _bad(self, agent: str, action: Any, expected: str) -> OptionError:
-        game = self.market.game
-        kind = game.leader_action if self._place[agent][0] else game.follower_action
-        return OptionError(f"{kind.name} of {agent} = {action!r}; expected {expected}")
+        what = self._players[agent].decides
+        return OptionError(f"{what} of {agent} = {action!r}; expected {expected}")
 
     def announce(self) -> None:
         """End the leaders' half of the round: followers may see what they did."""
@@ -247,13 +246,10 @@ class Rounds:
             GameError: a reward that is not a number.
         """
         leading, following = self.market.rewards(self.x, self.y)
-        self._history[:-1] = self._history[1:]
-        self._history[-1, : self._width] = self.x.ravel()
-        self._history[-1, self._width :] = self.y.ravel()
-        self._announcement = self._history[-1, : self._width].copy()
+        self._history = np.vstack([self._history[1:], np.append(self.x, self.y)])
+        self.announce()
         self.played += 1
-        paid = [*leading.tolist(), *following.tolist()]
-        self.rewards = dict(zip(self.agents, paid, strict=True))
+        self.rewards = dict(zip(self.agents, np.append(leading, following).tolist(), strict=True))
         return self.rewards
 
     def lead(self, policies: Mapping[str, Any]) -> None:
@@ -290,54 +286,70 @@ class Rounds:
         if not self.played:
             return f"{game}: no round played yet"
         lines = [f"{game}: round {self.played} of {self.limit}"]
-        for agent in self.agents:
-            leads, k = self._place[agent]
-            action, value = (
-                (game.leader_action, self.x[:, k]) if leads else (game.follower_action, self.y[k])
-            )
-            shown = ", ".join(f"{v:.6g}" for v in value)
-            lines.append(f"  {agent}: {action.name} {shown}; reward {self.rewards[agent]:.6g}")
+        for agent, player in self._players.items():
+            shown = ", ".join(f"{v:.6g}" for v in player.action)
+            lines.append(f"  {agent}: {player.decides} {shown}; reward {self.rewards[agent]:.6g}")
         return "\n".join(lines)
 
 
-def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise OptionError(f"option {name} = {value!r}; expected one of {', '.join(known)}")
+def check_choice(option: str, value: Any, choices: Any) -> None:
+    """An error for an option that is not one of some words.
+
+    Args:
+        option: its name.
+        value: what was given.
+        choices: a ``Literal`` of the words.
+
+    Raises:
+        OptionError: it is none of them.
+    """
+    words = get_args(choices)
+    check_range(option, value, f"one of {', '.join(words)}", value in words)
 
 
-def _check_count(name: str, value: Any) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise OptionError(f"option {name} = {value!r}; expected a whole number of at least 1")
+def numbered(name: str, values: Iterable[Any]) -> dict[str, Any]:
+    """Values by name: ``price`` if there is one, else ``price[0]``, ``price[1]``, ...
+
+    Args:
+        name: what they are.
+        values: one or several.
+    """
+    values = list(values)
+    return {name if len(values) == 1 else f"{name}[{k}]": v for k, v in enumerate(values)}
 
 
-def _names(action: str, agents: list[str], size: int, by_decision: bool) -> list[str]:
-    """Names of a side's actions in the order of the game's arrays."""
-    decisions = [action] if size == 1 else [f"{action}[{c}]" for c in range(size)]
-    if by_decision:
-        return [f"{agent} {decision}" for decision in decisions for agent in agents]
-    return [f"{agent} {decision}" for agent in agents for decision in decisions]
+# -- what is known of data and of bounds -------------------------------------------------------
 
 
-# -- what is known of bounds -------------------------------------------------------------------
+def _own_data(game: Game, side: str, k: int) -> dict[str, float]:
+    """Player k's part of every field that is laid out by player, entry by entry."""
+    hints = get_type_hints(type(game), include_extras=True)
+    out: dict[str, float] = {}
+    for f in fields(game):
+        grid, value = grid_of(hints[f.name]), getattr(game, f.name)
+        if grid is None or value is None:
+            continue
+        if side == "leader" and grid.columns == "leaders":
+            mine = np.asarray(value)[:, k]
+        elif side == "follower" and grid.rows == "followers":
+            sparse = isinstance(value, SparseOperator)
+            mine = value.matrix[[k]].toarray()[0] if sparse else np.asarray(value)[k]
+        else:
+            continue
+        out |= numbered(f.name, map(float, mine))
+    return out
 
 
 def _seen_bounds(market: Market, follower_high: Any) -> tuple[Array, Array]:
     """Public bounds of one round's actions, the leaders' then the followers', flat."""
-    game, m = market.game, market
-    leader, follower = game.leader_action, game.follower_action
+    m, leader, follower = market, market.game.leader_action, market.game.follower_action
+    low_x = _public(leader.low, m.leader_low, -1, upper=False)
+    high_x = _public(leader.high, m.leader_high, -1, upper=True)
     low_y = _public(follower.low, m.follower_low, -2, upper=False)
     high_y = _public(follower.high, m.follower_high, -2, upper=True)
-    if follower_high is not None:
-        stated = np.broadcast_to(np.asarray(follower_high, dtype=float), low_y.shape)
-        common = _common(follower.high, low_y.shape, -2)
-        high_y = stated if not common else np.minimum(stated, follower.high)
-    pairs = (
-        (_public(leader.low, m.leader_low, -1, upper=False), low_y),
-        (_public(leader.high, m.leader_high, -1, upper=True), high_y),
-    )
-    low, high = (np.concatenate([x.ravel(), y.ravel()]) for x, y in pairs)
-    return low, high
+    if follower_high is not None and not _common(follower.high, low_y.shape, -2):
+        high_y = np.broadcast_to(np.asarray(follower_high, dtype=float), low_y.shape)
+    return np.append(low_x, low_y), np.append(high_x, high_y)
 
 
 def _common(stated: Any, shape: tuple[int, ...], axis: int) -> bool:

@@ -8,19 +8,18 @@ is scaled to [-1, 1] by the public bounds of the actions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stackel.learners.market import Market
+from stackel.learners.bounds_and_rewards import Market, unscaled
 from stackel.learners.noise import Mirrored
-from stackel.learners.rounds import Observe
+from stackel.learners.options import Options
 
 
-class Policy(Protocol):
+class SidePolicy(Protocol):
     """How one side acts; see :class:`stackel.learners.malppo.Side`."""
 
     def begin(self, batch: int) -> Any:
@@ -63,64 +62,48 @@ class Table:
 
     Attributes:
         copies: number of market copies B.
+        window: rounds that policies read before each action.
+        fading: what is seen of past rounds is multiplied by this.
+        announced: whether followers see the round's leader actions.
         features: what leaders and followers see of a round, number of entries each.
     """
 
-    def __init__(
-        self,
-        market: Market,
-        copies: int,
-        *,
-        observe: Observe = "announced",
-        window: int = 1,
-        fading: float = 1.0,
-        rng: torch.Generator,
-    ) -> None:
+    def __init__(self, market: Market, settings: Options, rng: torch.Generator) -> None:
         """
         Args:
             market: the market.
-            copies: B.
-            observe: whether followers see the round's leader actions.
-            window: rounds that policies read before each action.
-            fading: what is seen of past rounds is multiplied by this.
+            settings: the training's: how many copies, what is seen of past rounds and of this one.
             rng: the source of all random numbers, on the device to play on.
         """
         game = market.game
-        self.market, self.copies, self.window, self.fading = market, copies, window, fading
-        self.announced = observe == "announced"
-        self.observe, self.rng, self.device = observe, rng, rng.device
+        self.market, self.copies, self.fading = market, settings.markets, settings.fading
+        self.window = max(settings.window, 1)
+        self.announced = settings.observe == "announced"
+        self.rng, self.device = rng, rng.device
         self._x = int(np.prod(game.leader_shape))
         self._y = int(np.prod(game.follower_shape))
         self.features = (self._x + self._y, self._x * (1 + self.announced) + self._y)
-        self._mirrored = Mirrored(self._x + self._y, copies, rng)
+        self._mirrored = Mirrored(self._x + self._y, self.copies, rng)
         self.memories: list[Any] = []
         self.last = torch.empty(0)
         self.past: list[Tensor] = []
 
-    def alone(self) -> Table:
-        """A table like this one with random numbers of its own, so that this one's stay theirs."""
-        rng = torch.Generator(self.device).manual_seed(0)
-        same: dict[str, Any] = {"observe": self.observe, "window": self.window}
-        return Table(self.market, self.copies, fading=self.fading, rng=rng, **same)
-
-    def reset(self, leaders: Policy, followers: Policy) -> None:
+    def reset(self, leaders: SidePolicy, followers: SidePolicy) -> None:
         """Start an episode: nothing remembered, rounds before the first drawn at random.
 
         Args:
             leaders, followers: the policies that are to play.
         """
-
-        def drawn(width: int) -> Tensor:
-            u = torch.rand(self.window, self.copies, width, generator=self.rng, device=self.device)
-            return self.fading * (2.0 * u - 1.0)
-
-        leading, following = drawn(self.features[0]), drawn(self.features[1])
+        where: dict[str, Any] = {"generator": self.rng, "device": self.device}
+        shape = self.window, self.copies
+        drawn = [torch.rand(*shape, width, **where) for width in self.features]
+        leading, following = (self.fading * (2.0 * u - 1.0) for u in drawn)
         self.past = [leading[1:], following[1:]]
         self.last = leading[-1]
         self.memories = [leaders.begin(self.copies), followers.begin(self.copies)]
 
     def play(
-        self, leaders: Policy, followers: Policy, rounds: int, noise: bool = True
+        self, leaders: SidePolicy, followers: SidePolicy, rounds: int, noise: bool = True
     ) -> tuple[Experience, Experience]:
         """Play on for some rounds; what the leaders and what the followers went through.
 
@@ -132,34 +115,25 @@ class Table:
         Raises:
             GameError: a reward that is not a number.
         """
-        sides = (leaders, followers)
         seen = [list(p.unbind()) for p in self.past]
-        acts: tuple[list[Tensor], list[Tensor]] = ([], [])
-        logs: tuple[list[Tensor], list[Tensor]] = ([], [])
+        taken: tuple[list[Any], list[Any]] = ([], [])
         for _ in range(rounds):
             public: list[Tensor] = []
             draws = self._noise() if noise else (None, None)
-            for side, policy in enumerate(sides):
+            for side, policy in enumerate((leaders, followers)):
                 seen[side].append(self._features(side, public))
-                recent = torch.stack(seen[side][-self.window :])
-                action, log, self.memories[side] = policy.act(
-                    recent, self.memories[side], draws[side]
-                )
-                acts[side].append(action)
-                logs[side].append(log)
+                recent, memory = torch.stack(seen[side][-self.window :]), self.memories[side]
+                action, log, self.memories[side] = policy.act(recent, memory, draws[side])
+                taken[side].append((action, log))
                 public.append(self._public(action, side))
             self.last = self.fading * torch.cat(public, dim=1)
-        played = [torch.stack(a, dim=1) for a in acts]
-        rewards = self.rewards(played[0], played[1])
-        out = []
-        for side in range(2):
-            # What comes after: a follower sees the last announcement, the next is not made yet.
-            after = self._features(side, public)
-            whole = torch.stack([*seen[side], after])
-            self.past[side] = whole[len(whole) - self.window : -1]
-            log = torch.stack(logs[side], dim=1)
-            out.append(Experience(whole, played[side], log, rewards[side]))
-        return out[0], out[1]
+        both = ([torch.stack(part, dim=1) for part in zip(*own, strict=True)] for own in taken)
+        actions, logs = zip(*both, strict=True)
+        # What comes after: a follower sees the last announcement, the next is not made yet.
+        whole = [torch.stack([*seen[side], self._features(side, public)]) for side in range(2)]
+        self.past = [one[len(one) - self.window : -1] for one in whole]
+        leading, following = map(Experience, whole, actions, logs, self.rewards(*actions))
+        return leading, following
 
     def _features(self, side: int, public: list[Tensor]) -> Tensor:
         """What a side sees: the last round, and what was announced in this one."""
@@ -174,26 +148,8 @@ class Table:
 
     def _public(self, action: Tensor, side: int) -> Tensor:
         """A side's clipped actions (B, entries) in the order of the game's arrays."""
-        u = action.clamp(-1.0, 1.0)
         # leaders (J, B, d) -> (B, d, J); followers (I, B, n) -> (B, I, n)
-        return (u.permute(1, 2, 0) if side == 0 else u.permute(1, 0, 2)).flatten(1)
-
-    def announced_units(self, features: Tensor) -> np.ndarray:
-        """The leader actions (B, d, J) that followers' features (B, features) announce."""
-        u = features[:, : self._x].cpu().double().numpy()
-        return self.market.leader_actions(u.reshape(-1, *self.market.leader_low.shape))
-
-    def scaled_followers(self, y: np.ndarray) -> Tensor:
-        """Follower actions (B, I, n), in the game's units, as scaled ones (players, B, n)."""
-        low, high = self.market.follower_low, self.market.follower_high
-        u = 2.0 * (y - low) / np.where(high > low, high - low, 1.0) - 1.0
-        return torch.as_tensor(u.swapaxes(0, 1), dtype=torch.float32, device=self.device)
-
-    def scaled_leaders(self, x: np.ndarray) -> Tensor:
-        """Leader actions (d, J), in the game's units, as scaled ones (players, decisions)."""
-        low, high = self.market.leader_low, self.market.leader_high
-        u = 2.0 * (x - low) / np.where(high > low, high - low, 1.0) - 1.0
-        return torch.as_tensor(u.T, dtype=torch.float32, device=self.device)
+        return action.clamp(-1.0, 1.0).movedim(0, -2 if side else -1).flatten(1)
 
     def units(self, leading: Tensor, following: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Scaled actions in the game's units: (..., d, J), (..., I, n).
@@ -219,27 +175,20 @@ class Table:
         Raises:
             GameError: a reward that is not a number.
         """
-        if self.device.type == "cpu":
-            theirs, mine = self.market.rewards(*self.units(leading, following))
-            pair = [torch.from_numpy(np.array(r)) for r in (theirs, mine)]
-        else:
-            x = self._scaled(leading.movedim(0, -1), self._limits[0])
-            y = self._scaled(following.movedim(0, -2), self._limits[1])
-            pair = list(self.market.tensor_rewards(x, y))
-        first, second = (r.movedim(-1, 0).float().contiguous() for r in pair)
-        return first, second
-
-    @staticmethod
-    def _scaled(u: Tensor, limits: tuple[Tensor, Tensor]) -> Tensor:
-        low, high = limits
-        return low + (high - low) * ((u.double().clamp(-1.0, 1.0) + 1.0) / 2.0)
-
-    @cached_property
-    def _limits(self) -> list[tuple[Tensor, Tensor]]:
-        """The action bounds on the device, leaders' and followers'."""
         m = self.market
-        pairs = ((m.leader_low, m.leader_high), (m.follower_low, m.follower_high))
-        return [tuple(torch.as_tensor(b, device=self.device) for b in p) for p in pairs]
+        if self.device.type == "cpu":
+            paid = m.rewards(*self.units(leading, following))
+            pair = [torch.from_numpy(np.array(r)) for r in paid]
+        else:
+            x = self._unscaled(leading.movedim(0, -1), m.leader_low, m.leader_high)
+            y = self._unscaled(following.movedim(0, -2), m.follower_low, m.follower_high)
+            pair = [*m.tensor_rewards(x, y)]
+        theirs, mine = (r.movedim(-1, 0).float().contiguous() for r in pair)
+        return theirs, mine
+
+    def _unscaled(self, u: Tensor, *bounds: np.ndarray) -> Tensor:
+        low, high = (torch.as_tensor(b, device=self.device) for b in bounds)
+        return unscaled(u.double(), low, high)
 
     # -- checkpoints ---------------------------------------------------------------------------
 

@@ -8,17 +8,20 @@ compiled NumPy on the CPU, the formulas themselves on tensors elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from stackel.backend import check_range
 from stackel.calculus.calculus import trace
 from stackel.calculus.program import compile_program
 from stackel.errors import GameError, OptionError
 from stackel.followers.response import settle
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
+from stackel.memo import Memo
 from stackel.types import Array
 
 ROOM = 1.5
@@ -28,7 +31,7 @@ SLACK = 1e-9
 """A limit counts as broken when exceeded by more than this."""
 
 
-class Market:
+class Market(Memo):
     """Many copies of one game.
 
     Attributes:
@@ -51,15 +54,14 @@ class Market:
         self.game = game
         self.leader_low, self.leader_high = game.leader_bounds
         low, high = game.follower_bounds
-        for players, action, bounds in (
-            ("leaders", game.leader_action, (self.leader_low, self.leader_high)),
-            ("followers", game.follower_action, (low, low)),
+        for players, action, bounds, kind in (
+            ("leaders", game.leader_action, game.leader_bounds, "finite"),
+            ("followers", game.follower_action, low, "lower"),
         ):
             if not np.isfinite(bounds).all():
-                lacking = "lower" if bounds[0] is bounds[1] else "finite"
                 raise OptionError(
-                    f"{game}: the {players}' action {action.name!r} has no {lacking} bound; a "
-                    "learner explores between two finite bounds: give low and high in its Action"
+                    f"{game}: the {players}' action {action.name!r} has no {kind} bound; a learner "
+                    "explores between two finite bounds: give low and high in its Action"
                 )
         if follower_high is not None:
             high = np.minimum(high, _given(follower_high, low, game))
@@ -73,13 +75,11 @@ class Market:
         Raises:
             OptionError: the followers do not settle at some of them.
         """
-        corners = [self.leader_low, self.leader_high]
-        for j in range(self.game.n_leaders):
-            for all_but, one in ((self.leader_low, self.leader_high), corners[:2][::-1]):
-                corner = all_but.copy()
-                corner[:, j] = one[:, j]
-                corners.append(corner)
-        answers = settle(self.game, np.stack(corners))
+        ends = np.stack([self.leader_low, self.leader_high])
+        one = np.eye(self.game.n_leaders, dtype=bool)[:, None, None]  # (J, 1, 1, J): who differs
+        apart = np.where(one, ends[::-1], ends).reshape(-1, *self.leader_low.shape)
+        corners = np.concatenate([ends, apart])
+        answers = settle(self.game, corners)
         if not (answers.converged.all() and np.isfinite(answers.y).all()):
             at = corners[int(np.argmin(answers.converged))].tolist()
             raise OptionError(
@@ -95,11 +95,11 @@ class Market:
 
     def leader_actions(self, u: Array) -> Array:
         """Scaled leader actions u (..., d, J), clipped to [-1, 1], in the game's units."""
-        return _unscale(u, self.leader_low, self.leader_high)
+        return unscaled(u, self.leader_low, self.leader_high)
 
     def follower_actions(self, u: Array) -> Array:
         """Scaled follower actions u (..., I, n), clipped to [-1, 1], in the game's units."""
-        return _unscale(u, self.follower_low, self.follower_high)
+        return unscaled(u, self.follower_low, self.follower_high)
 
     # -- rewards -------------------------------------------------------------------------------
 
@@ -118,50 +118,14 @@ class Market:
         Raises:
             GameError: a reward that is not a number.
         """
-        followers, leaders = self._programs
+        followers, leaders, owned = self._programs
         with np.errstate(all="ignore"):
             mine, *own = followers(y, y, x)
             theirs, *limits = leaders(x, y)
         batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        mine = np.broadcast_to(mine, (*batch, *mine.shape[-2:]))[..., 0]
-        theirs = np.broadcast_to(theirs, (*batch, *theirs.shape[-2:]))[..., 0, :]
-        for limit in own[: self._owned]:
-            mine = np.where((limit <= SLACK).all(axis=-1), mine, 0.0)
-        for limit in own[self._owned :]:
-            mine = np.where((limit <= SLACK).all(axis=(-1, -2))[..., None], mine, 0.0)
-        for limit in limits:
-            theirs = np.where((limit <= SLACK).all(axis=-2), theirs, 0.0)
-        self._check(theirs, "leader", x, y)
-        self._check(mine, "follower", x, y)
-        return theirs, mine
-
-    @cached_property
-    def _programs(self) -> tuple[Any, Any]:
-        c = trace(self.game).formulas
-        own = [*c.own_limits.values(), *c.shared_limits.values()]
-        return (
-            compile_program([c.Y, c.R, c.X], [c.follower_payoff, *own]),
-            compile_program([c.X, c.Y], [c.leader_payoff, *c.leader_limits.values()]),
-        )
-
-    @cached_property
-    def _owned(self) -> int:
-        return len(trace(self.game).formulas.own_limits)
-
-    def _check(self, rewards: Any, kind: str, x: Any, y: Any) -> None:
-        # One sum instead of a scan of booleans: any infinity or NaN spoils it.
-        if np.isfinite(float(rewards.sum())):
-            return
-        rewards, x, y = (np.asarray(a) for a in (rewards, x, y))
-        index = tuple(int(k) for k in np.argwhere(~np.isfinite(rewards))[0])
-        x = np.broadcast_to(x, (*rewards.shape[:-1], *x.shape[-2:]))[index[:-1]]
-        y = np.broadcast_to(y, (*rewards.shape[:-1], *y.shape[-2:]))[index[:-1]]
-        raise GameError(
-            f"{type(self.game).__name__}.{kind}_payoff = {rewards[index]} for {kind} {index[-1]} "
-            f"(counted from 0) at {self.game.leader_action.name} {x.tolist()} and "
-            f"{self.game.follower_action.name} {y.tolist()}; expected a number wherever the "
-            "actions may go: raise the bound at which the formula blows up (low=1e-3, say)"
-        )
+        mine = np.broadcast_to(mine, (*batch, *mine.shape[-2:]))
+        theirs = np.broadcast_to(theirs, (*batch, *theirs.shape[-2:]))
+        return self._paid(np.where, (x, y), (theirs, mine), (limits, own[:owned], own[owned:]))
 
     def tensor_rewards(self, x: Any, y: Any) -> tuple[Any, Any]:
         """:meth:`rewards` on torch tensors, where they are.
@@ -172,34 +136,71 @@ class Market:
         Raises:
             GameError: a reward that is not a number.
         """
-        game = self._on(x.device, x.dtype)
-        mine = game.follower_payoff(y, y, x)[..., 0]
-        theirs = game.leader_payoff(x, y)[..., 0, :]
-        for limit in game.follower_limits(y, y, x).values():
-            mine = mine * (limit <= SLACK).all(dim=-1)
-        for limit in game.shared_limits(y, x).values():
-            mine = mine * (limit <= SLACK).flatten(-2).all(dim=-1, keepdim=True)
-        for limit in game.leader_limits(x, y).values():
-            theirs = theirs * (limit <= SLACK).all(dim=-2)
-        self._check(theirs, "leader", x, y)
-        self._check(mine, "follower", x, y)
-        return theirs, mine
-
-    def _on(self, device: Any, dtype: Any) -> Game:
         import torch
 
-        def convert(data: Any) -> Any:
-            dense = data.toarray() if isinstance(data, SparseOperator) else data
-            return torch.as_tensor(dense, dtype=dtype, device=device)
-
-        key = (str(device), dtype)
-        if key not in self._twins:
-            self._twins[key] = self.game.on(convert)
-        return self._twins[key]
+        game = self.once(_on_tensors, x.device, x.dtype)
+        payoffs = game.leader_payoff(x, y), game.follower_payoff(y, y, x)
+        limits = game.leader_limits(x, y), game.follower_limits(y, y, x), game.shared_limits(y, x)
+        return self._paid(torch.where, (x, y), payoffs, [some.values() for some in limits])
 
     @cached_property
-    def _twins(self) -> dict[Any, Game]:
-        return {}
+    def _programs(self) -> tuple[Any, Any, int]:
+        """Followers' payoffs and limits, leaders', and how many of the former's are own limits."""
+        c = trace(self.game).formulas
+        limits = [*c.own_limits.values(), *c.shared_limits.values()]
+        return (
+            compile_program([c.Y, c.R, c.X], [c.follower_payoff, *limits]),
+            compile_program([c.X, c.Y], [c.leader_payoff, *c.leader_limits.values()]),
+            len(c.own_limits),
+        )
+
+    def _paid(
+        self, where: Any, actions: tuple[Any, Any], payoffs: tuple[Any, Any], limits: Sequence[Any]
+    ) -> tuple[Any, Any]:
+        """Rewards (..., J) and (..., I): payoffs, or nothing where a limit is broken.
+
+        Args:
+            where: NumPy's, or torch's if all are tensors.
+            actions: of leaders and followers.
+            payoffs: the same sides', (..., 1, J) and (..., I, 1).
+            limits: the leaders', the followers' own ones, and shared ones.
+        """
+        theirs, mine = payoffs[0][..., 0, :], payoffs[1][..., 0]
+        of_leaders, own, shared = limits
+        for limit in of_leaders:
+            theirs = where((limit <= SLACK).all(-2), theirs, 0.0)
+        for limit in own:
+            mine = where((limit <= SLACK).all(-1), mine, 0.0)
+        for limit in shared:
+            mine = where((limit <= SLACK).all(-1).all(-1)[..., None], mine, 0.0)
+        self._check(theirs, "leader", *actions)
+        self._check(mine, "follower", *actions)
+        return theirs, mine
+
+    def _check(self, rewards: Any, kind: str, x: Any, y: Any) -> None:
+        # One sum instead of a scan of booleans: any infinity or NaN spoils it.
+        if np.isfinite(float(rewards.sum())):
+            return
+        rewards, x, y = (np.array(a.tolist()) for a in (rewards, x, y))  # tensors too
+        index = tuple(int(k) for k in np.argwhere(~np.isfinite(rewards))[0])
+        batch, at = rewards.shape[:-1], index[:-1]
+        x, y = (np.broadcast_to(a, (*batch, *a.shape[-2:]))[at] for a in (x, y))
+        raise GameError(
+            f"{type(self.game).__name__}.{kind}_payoff = {rewards[index]} for {kind} {index[-1]} "
+            f"(counted from 0) at {self.game.leader_action.name} {x.tolist()} and "
+            f"{self.game.follower_action.name} {y.tolist()}; expected a number wherever the "
+            "actions may go: raise the bound at which the formula blows up (low=1e-3, say)"
+        )
+
+
+def _on_tensors(market: Market, device: Any, dtype: Any) -> Game:
+    import torch
+
+    def convert(data: Any) -> Any:
+        dense = data.toarray() if isinstance(data, SparseOperator) else data
+        return torch.as_tensor(dense, dtype=dtype, device=device)
+
+    return market.game.on(convert)
 
 
 def _given(follower_high: Any, low: Array, game: Game) -> Array:
@@ -207,17 +208,31 @@ def _given(follower_high: Any, low: Array, game: Game) -> Array:
         high = np.broadcast_to(np.asarray(follower_high, dtype=float), low.shape)
     except (TypeError, ValueError):
         high = np.full(low.shape, np.nan)
-    if not (np.isfinite(high) & (high > low)).all():
-        raise OptionError(
-            f"option follower_high = {follower_high!r}; expected numbers above the lower bound of "
-            f"{game.follower_action.name!r} that broadcast to {low.shape}"
-        )
+    above = f"numbers above the lower bound of {game.follower_action.name!r}"
+    good = bool((np.isfinite(high) & (high > low)).all())
+    check_range("follower_high", follower_high, f"{above} that broadcast to {low.shape}", good)
     return high
 
 
-def _unscale(u: Array, low: Array, high: Array) -> Array:
-    share = np.clip(u, -1.0, 1.0)
+def scaled(actions: Array, low: Array, high: Array) -> Array:
+    """Actions in the game's units as numbers in [-1, 1].
+
+    Args:
+        actions: between the bounds.
+        low, high: bounds that broadcast to them; where they are equal the number is -1.
+    """
+    return 2.0 * (actions - low) / np.where(high > low, high - low, 1.0) - 1.0
+
+
+def unscaled(u: Any, low: Any, high: Any) -> Any:
+    """Numbers, clipped to [-1, 1], as actions in the game's units.
+
+    Args:
+        u: what a policy chose.
+        low, high: bounds that broadcast to them; all three are arrays, or all are tensors.
+    """
+    share = u.clip(-1.0, 1.0)
     share += 1.0
-    actions: Array = share * ((high - low) / 2.0)
+    actions = share * ((high - low) / 2.0)
     actions += low
     return actions
