@@ -246,7 +246,9 @@ def _check_solve_batch(backend: Backend, game: Game, alone: Point) -> None:
     if whole is None:
         return
     points = backend.solve_batch(whole, Run(), middle(*whole.leader_bounds))
-    for k in () if points is None else np.flatnonzero(points.solved):
+    if points is None:
+        return
+    for k in np.flatnonzero(points.solved):
         for what, found, expected in (
             ("x", points.x[k], alone.x),
             ("y", points.y[k], alone.y),
