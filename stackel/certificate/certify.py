@@ -115,7 +115,7 @@ def certify_points(
 
 
 @dataclass
-class _Side:
+class _FollowerGains:
     """What the followers could gain, of B points.
 
     Attributes:
@@ -169,7 +169,7 @@ class _Measured:
         _, mu = self.calculus.zeros((B,))
         return Response(self.y, lam, mu, np.full(B, np.inf), np.zeros(B, dtype=bool))
 
-    def _follower_side(self) -> _Side:
+    def _follower_side(self) -> _FollowerGains:
         """Each follower's best move alone, and whether it is surely the best."""
         calculus, x, y, now = self.calculus, self.x, self.y, self.now_f
         own, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))[1:]
@@ -196,7 +196,7 @@ class _Measured:
                 what = f"best replies of {len(missing)} followers not solved"
                 notes[k].insert(0, f"{what}, e.g. of {missing[0]}")
         gaps = np.where(np.isfinite(now), _gaps(reached - now) + slack, np.inf)
-        return _Side(best, gaps, action, exact, notes)
+        return _FollowerGains(best, gaps, action, exact, notes)
 
     def _leader_side(self, points: int) -> tuple[Search, Array]:
         """Each leader's best moves alone, and what it has where the followers settle (B, J)."""

@@ -52,11 +52,11 @@ def check(game: Game) -> None:
             f"{type(game).__name__}.follower_payoff has no finite derivative in the middle of the "
             "actions' bounds; expected a formula that differentiates there"
         )
-    problem = diagnose(trace(game))
+    problem = diagnose(calculus)
     if problem:
         raise NoEquilibriumError(f"{game}: {problem}.")
     if calculus.m or calculus.k:
-        _check_limits(game, x, y)
+        _check_limits(calculus, x, y)
 
 
 def screen(whole: Calculus, games: Sequence[Game]) -> tuple[Array, Response]:
@@ -73,40 +73,11 @@ def screen(whole: Calculus, games: Sequence[Game]) -> tuple[Array, Response]:
     return agreeing(whole, games) & finite & undoubted(whole) & settled.converged, settled
 
 
-def _check_limits(game: Game, x: Array, y: Array) -> None:
-    if trace(game).once(settled_in_the_middle).converged:
+def _check_limits(calculus: Calculus, x: Array, y: Array) -> None:
+    if calculus.once(settled_in_the_middle).converged:
         return
-    from scipy.optimize import minimize
-
-    calculus = trace(game)
-    low, high = game.follower_bounds
-    open_low, open_high = (e.ravel() for e in trace(game).open_bounds)
-
-    def broken(flat: Any) -> tuple[float, Any]:
-        profile = flat.reshape(y.shape)
-        lam, mu = calculus.zeros(())
-        base, own, shared = calculus.system(profile, profile, x, lam, mu)
-        own, shared = np.maximum(own, 0.0), np.maximum(shared, 0.0)
-        pushed = calculus.system(profile, profile, x, own, shared)[0]
-        value = 0.5 * float((own**2).sum() + (shared**2).sum())
-        if not np.isfinite(value):
-            return 1e300, np.zeros_like(flat)
-        return value, (pushed - base).ravel()  # the field is affine in the multipliers
-
-    edge = 1e-6 * (1.0 + np.abs(y.ravel()))
-    bounds = list(
-        zip(
-            low.ravel() + np.where(open_low, edge, 0.0),
-            high.ravel() - np.where(open_high, edge, 0.0),
-            strict=True,
-        )
-    )
-    start: Any = y.ravel()
-    options: Any = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10}
-    found = minimize(broken, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    lam, mu = calculus.zeros(())
-    profile = found.x.reshape(y.shape)
-    _, own, shared = calculus.system(profile, profile, x, lam, mu)
+    profile = _least_violation(calculus, x, y)
+    _, own, shared = calculus.system(profile, profile, x, *calculus.zeros(()))
     worst = max(float(own.max(initial=0.0)), float(shared.max(initial=0.0)))
     if worst <= 1e-6 * (1.0 + float(np.abs(profile).max())):
         return
@@ -117,7 +88,34 @@ def _check_limits(game: Game, x: Array, y: Array) -> None:
         what = f"shared limit {calculus.shared_names[int(shared.argmax())]!r}"
     shown = np.array2string(x, precision=4, threshold=8)
     raise InfeasibleError(
-        f"{game}: {what} cannot be met: at leader actions {shown} the least violation over all "
-        f"{game.follower_action.name} within its bounds is {worst:.6g} > 0. Loosen the limit or "
-        "widen the bounds"
+        f"{calculus.title}: {what} cannot be met: at leader actions {shown} the least violation "
+        f"over all {calculus.follower_name} within its bounds is {worst:.6g} > 0. Loosen the limit "
+        "or widen the bounds"
     )
+
+
+def _least_violation(calculus: Calculus, x: Array, y: Array) -> Array:
+    """Follower actions (I, n) that break the limits least, by squares, from some to start from."""
+    from scipy.optimize import minimize
+
+    none = calculus.zeros(())
+
+    def broken(flat: Any) -> tuple[float, Any]:
+        profile = flat.reshape(y.shape)
+        base, own, shared = calculus.system(profile, profile, x, *none)
+        own, shared = np.maximum(own, 0.0), np.maximum(shared, 0.0)
+        pushed = calculus.system(profile, profile, x, own, shared)[0]
+        value = 0.5 * float((own**2).sum() + (shared**2).sum())
+        if not np.isfinite(value):
+            return 1e300, np.zeros_like(flat)
+        return value, (pushed - base).ravel()  # the field is affine in the multipliers
+
+    edge = 1e-6 * (1.0 + np.abs(y))
+    open_low, open_high = calculus.open_bounds
+    low, high = calculus.follower_bounds
+    inner = (low + np.where(open_low, edge, 0.0), high - np.where(open_high, edge, 0.0))
+    bounds = list(zip(*(bound.ravel() for bound in inner), strict=True))
+    start: Any = y.ravel()
+    options: Any = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10}
+    found = minimize(broken, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return found.x.reshape(y.shape)
