@@ -21,7 +21,7 @@ from stackel import catalogue, sweeps
 from stackel.cli import app
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3
 from stackel.sweeps import SweepInterrupted
-from stackel.sweeps.tasks import FIRST, MOST, Queue
+from stackel.sweeps.queue import FIRST, MOST, Queue
 
 xr = pytest.importorskip("xarray")
 

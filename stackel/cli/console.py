@@ -23,7 +23,7 @@ from stackel.results import saved
 from stackel.results.comparison import Comparison
 from stackel.results.equilibrium import Equilibrium
 from stackel.run import Status
-from stackel.sweeps.files import check_ending
+from stackel.sweeps.saved import check_ending
 from stackel.tables import Shown
 
 PICTURES = (".png", ".pdf", ".svg")

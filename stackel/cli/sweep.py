@@ -14,7 +14,7 @@ from stackel.cli.console import Json, Quiet
 from stackel.files.market import importing_from
 from stackel.files.options import SOLVE, merged
 from stackel.files.sweep import SWEEP, read_sweep
-from stackel.sweeps.files import ENDINGS, save, table
+from stackel.sweeps.saved import ENDINGS, save, table
 from stackel.sweeps.sweep import SweepInterrupted
 from stackel.sweeps.sweep import sweep as sweep_games
 from stackel.tables import Table

@@ -11,8 +11,8 @@ from stackel.sweeps import cells
 from stackel.sweeps.cells import Outcome
 from stackel.sweeps.plan import Plan
 from stackel.sweeps.processes import Processes
+from stackel.sweeps.queue import Pool, Queue, Task
 from stackel.sweeps.ray_cluster import RayTasks
-from stackel.sweeps.tasks import Pool, Queue, Task
 
 POOLS: Mapping[str, Callable[[Plan, int | None], Pool]] = {"process": Processes, "ray": RayTasks}
 EXECUTORS = ("serial", *POOLS)

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any
 
 from stackel.sweeps.plan import Plan, optional
-from stackel.sweeps.tasks import Finished, Task
+from stackel.sweeps.queue import Finished, Task
 from stackel.sweeps.worker import THREADS, leave_with, packed, solve_cells
 
 IDLE = 300.0
@@ -18,7 +18,7 @@ _plan = b""  # in a worker: the sweep
 
 
 class Processes:
-    """A :class:`~stackel.sweeps.tasks.Pool` of processes; starts anew when one of them dies.
+    """A :class:`~stackel.sweeps.queue.Pool` of processes; starts anew when one of them dies.
 
     Args:
         plan: the sweep.

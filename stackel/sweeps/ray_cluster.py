@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 from stackel.sweeps.plan import Plan, optional
-from stackel.sweeps.tasks import Finished, Task
+from stackel.sweeps.queue import Finished, Task
 from stackel.sweeps.worker import packed, solve_cells
 
 
 class RayTasks:
-    """A :class:`~stackel.sweeps.tasks.Pool` of Ray tasks.
+    """A :class:`~stackel.sweeps.queue.Pool` of Ray tasks.
 
     Ray is used as it is if it runs; otherwise the cluster named by ``RAY_ADDRESS``, or started on
     this machine by ``ray start``, is joined; otherwise one is started here and ended at the end.
