@@ -24,7 +24,7 @@ from stackel.game.grids import middle
 def census() -> Counter[type]:
     gc.collect()
     kinds = (stackel.Game, Calculus, Expression)
-    return Counter(type(o) for o in gc.get_objects() if isinstance(o, kinds))
+    return Counter(type(o) for o in gc.get_objects() if issubclass(type(o), kinds))
 
 
 def test_it_is_made_once_and_is_its_own_calculus() -> None:
