@@ -29,11 +29,16 @@ _LATER = {
 }
 """Name to its module here and the packages that it needs."""
 
-__all__ = ["MALPPO", "BestReply", "Evaluation", "Fixed", "best_replies", "evaluate"]
-__all__ += [
+__all__ = [
+    "MALPPO",
+    "BestReply",
+    "Evaluation",
+    "Fixed",
     "MarketEnv",
     "ParallelMarketEnv",
     "Seat",
+    "best_replies",
+    "evaluate",
     "load_policies",
     "parallel_env",
     "solve_seeds",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import secrets
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from stackel.errors import OptionError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
 from stackel.learners.options import Options
+from stackel.results.saved import replacing
 
 FORMAT = 1
 
@@ -45,6 +45,8 @@ class Checkpoint:
         high = settings.follower_high
         plain = None if high is None else np.asarray(high, dtype=float).tolist()
         options = {**backend.settings(settings), "follower_high": plain}
+        for name in ("checkpoint", "tensorboard"):
+            options[name] = os.fspath(options[name])
         self.settings = {k: np.asarray(v).tolist() for k, v in options.items()}  # no NumPy scalars
         kept = {k: repr(v) for k, v in self.settings.items() if k not in FREE}
         self.of = {"backend": settings.name, "game": fingerprint(game), **kept}
@@ -54,15 +56,10 @@ class Checkpoint:
         if self.path is None:
             return
         head = {"stackel": FORMAT, "of": self.of, "settings": self.settings}
-        part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
-        try:
-            with part.open("xb") as file:
-                torch.save({**head, **state()}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(self.path) as part, part.open("xb") as file:
+            torch.save({**head, **state()}, file)
+            file.flush()
+            os.fsync(file.fileno())
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The state in the file; None if there is no file.

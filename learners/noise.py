@@ -31,7 +31,7 @@ class Mirrored:
             rng: the source of random numbers, on the device where the noise is to be.
         """
         self.decisions, self.copies, self.rng = decisions, copies, rng
-        order = 1 << max(copies - 1, 0).bit_length()
+        order = 1 << int(max(copies - 1, 0)).bit_length()
         rows = torch.as_tensor(hadamard(order)[:copies], dtype=torch.float32, device=rng.device)
         self.columns = rows[:, 1:].T.contiguous()  # without the first, which is all ones
 

@@ -50,17 +50,18 @@ class _Player:
     Attributes:
         leads: whether it is a leader.
         decides: its action's name.
+        place: which of them.
         low, high: its action's bounds, (d,) or (n,).
-        action: its action in the round in play: a view of its entries in everybody's array.
-        own: its own data by name, as far as it sees them.
+        names, data: its own data, as far as it sees them.
     """
 
     leads: bool
     decides: str
+    place: int
     low: Array
     high: Array
-    action: Array
-    own: dict[str, float]
+    names: tuple[str, ...]
+    data: Array
 
 
 class Rounds:
@@ -113,13 +114,15 @@ class Rounds:
         self._strict = out_of_bounds == "error"
         self.x, self.y = np.array(m.leader_low), np.array(m.follower_low)
         self._players: dict[str, _Player] = {}
-        for side, decides, arrays in (
-            ("leader", game.leader_action.name, (m.leader_low.T, m.leader_high.T, self.x.T)),
-            ("follower", game.follower_action.name, (m.follower_low, m.follower_high, self.y)),
+        for side, decides, bounds in (
+            ("leader", game.leader_action.name, (m.leader_low.T, m.leader_high.T)),
+            ("follower", game.follower_action.name, (m.follower_low, m.follower_high)),
         ):
-            for k, mine in enumerate(zip(*arrays, strict=True)):
+            for k, (low, high) in enumerate(zip(*bounds, strict=True)):
                 own = _own_data(game, side, k) if own_data else {}
-                self._players[f"{side}_{k}"] = _Player(side == "leader", decides, *mine, own)
+                data = np.array([*own.values()])
+                player = _Player(side == "leader", decides, k, low, high, tuple(own), data)
+                self._players[f"{side}_{k}"] = player
         self.agents = list(self._players)
         self.leaders = self.agents[: game.n_leaders]
         self.followers = self.agents[game.n_leaders :]
@@ -140,7 +143,7 @@ class Rounds:
         Own data lie in the middle of theirs.
         """
         low, high = self._seen
-        announced, own = self._told(agent)
+        announced, own = self._private_view(agent)
         reach = np.where(own == 0.0, 1.0, np.abs(own))
         return (
             np.concatenate([np.tile(low, self.memory), low[:announced], own - reach]),
@@ -159,12 +162,12 @@ class Rounds:
             for ago in range(self.memory, 0, -1)
             for name in (*acts, *answers)
         ]
-        out += [f"{name}, announced" for name in acts[: self._told(agent)[0]]]
-        return out + [f"own {name}" for name in self._players[agent].own]
+        out += [f"{name}, announced" for name in acts[: self._private_view(agent)[0]]]
+        return out + [f"own {name}" for name in self._players[agent].names]
 
     def observe(self, agent: str) -> Array:
         """What an agent sees now: a new array."""
-        announced, own = self._told(agent)
+        announced, own = self._private_view(agent)
         return np.concatenate([self._history.ravel(), self._announcement[:announced], own])
 
     def leader_actions_seen(self, observation: Array) -> Array:
@@ -180,11 +183,11 @@ class Rounds:
         seen = np.asarray(observation, dtype=float)[start : start + self._width]
         return seen.reshape(self.market.game.leader_shape)
 
-    def _told(self, agent: str) -> tuple[int, Array]:
+    def _private_view(self, agent: str) -> tuple[int, Array]:
         """How many numbers of the announcement an agent sees, all or none; and its own data."""
         player = self._players[agent]
         announced = 0 if player.leads or not self.announced else self._width
-        return announced, np.array([*player.own.values()])
+        return announced, player.data
 
     # -- playing -------------------------------------------------------------------------------
 
@@ -229,7 +232,11 @@ class Rounds:
             if self._strict and (np.abs(value - inside) > reach).any():
                 way_out = 'clip it, or give the option out_of_bounds="clip"'
                 raise self._bad(agent, action, f"{low.tolist()} to {high.tolist()}; {way_out}")
-        player.action[...] = inside
+        self._action(player)[...] = inside
+
+    def _action(self, player: _Player) -> Array:
+        """A view: players are known by their place, so that a copy acts on its own arrays."""
+        return self.x[:, player.place] if player.leads else self.y[player.place]
 
     def _bad(self, agent: str, action: Any, expected: str) -> OptionError:
         what = self._players[agent].decides
@@ -287,7 +294,7 @@ class Rounds:
             return f"{game}: no round played yet"
         lines = [f"{game}: round {self.played} of {self.limit}"]
         for agent, player in self._players.items():
-            shown = ", ".join(f"{v:.6g}" for v in player.action)
+            shown = ", ".join(f"{v:.6g}" for v in self._action(player))
             lines.append(f"  {agent}: {player.decides} {shown}; reward {self.rewards[agent]:.6g}")
         return "\n".join(lines)
 

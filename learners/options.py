@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -107,6 +108,9 @@ class Options(Backend):
         check_positive(self, "clip", "rate", "leader_rate", "final_rate", "fading", "spread")
         check_positive(self, "final_spread", "final_leader_spread", "gradient_clip", "value_weight")
         check_range("entropy_weight", self.entropy_weight, "at least 0", self.entropy_weight >= 0)
+        for option in ("checkpoint", "tensorboard"):
+            value = getattr(self, option)
+            check_range(option, value, "a path", isinstance(value, (str, os.PathLike)))
         check_choice("observe", self.observe, Observe)
         check_choice("leaders", self.leaders, Leading)
         check_choice("followers", self.followers, Following)

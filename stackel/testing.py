@@ -20,7 +20,7 @@ from stackel.game.grids import middle
 from stackel.results.equilibrium import NotConverged
 from stackel.run import Point, Run, Status
 from stackel.tasks.checks import check
-from stackel.tasks.solve import solve
+from stackel.tasks.solve import APART, solve
 from stackel.types import Array
 
 TRIALS = 8
@@ -163,10 +163,10 @@ def _check_batches(game: Game, rng: np.random.Generator) -> None:
     """Batch axes in front must change nothing."""
     some = [_trial(game, rng) for _ in range(3)]
     x, y, rivals = (np.stack(part) for part in zip(*some, strict=True))
-    together = _formulas(game, x, y, rivals)
+    batched = _formulas(game, x, y, rivals)
     for k, one in enumerate(some):
         for formula, value in _formulas(game, *one).items():
-            batch = np.broadcast_to(together[formula], (3, *together[formula].shape[-2:]))[k]
+            batch = np.broadcast_to(batched[formula], (3, *batched[formula].shape[-2:]))[k]
             _expect(
                 np.allclose(batch, value, rtol=1e-10, atol=1e-12),
                 f"{formula} changes when batch axes go in front; count axes from the end "
@@ -238,14 +238,14 @@ def check_backend(backend: Backend | str, game: Game, *, seed: int = 0) -> None:
         f"{one.name} says converged, but its point is {eq.certificate}",
     )
     _check_stopping(one, game)
-    _check_solve_batch(one, game, first)
+    _check_solve_batch(one, game, first, seed)
 
 
-def _check_solve_batch(backend: Backend, game: Game, alone: Point) -> None:
+def _check_solve_batch(backend: Backend, game: Game, alone: Point, seed: int) -> None:
     whole = together([game] * 3)
     if whole is None:
         return
-    points = backend.solve_batch(whole, Run(), middle(*whole.leader_bounds))
+    points = backend.solve_batch(whole, Run(seed=seed), middle(*whole.leader_bounds))
     if points is None:
         return
     for k in np.flatnonzero(points.solved):
@@ -254,7 +254,7 @@ def _check_solve_batch(backend: Backend, game: Game, alone: Point) -> None:
             ("y", points.y[k], alone.y),
         ):
             _expect(
-                np.allclose(found, expected, rtol=1e-6, atol=1e-6),
+                np.allclose(found, expected, rtol=APART, atol=APART),
                 f"{backend.name}.solve_batch finds {what} = {found.tolist()} where solve finds "
                 f"{expected.tolist()}",
             )

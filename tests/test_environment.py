@@ -1,5 +1,6 @@
 """The market as an environment for outside agents, and what policies are worth in it."""
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -615,3 +616,16 @@ def test_play_that_does_not_come_to_rest_shows() -> None:
     shared = evaluate(Duopoly(), lambda agent, seen: [0.5] if "leader" in agent else [0.25])
     assert shared.spread == 0.0
     assert shared.exploitability == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "cloudpickle"])
+def test_a_copied_environment_acts_on_its_own(how: str) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    seat = learners.Seat(fig3(), "leader_0")
+    twin = copy.deepcopy(seat) if how == "deepcopy" else None
+    twin = twin or cloudpickle.loads(cloudpickle.dumps(seat))
+    for one in (seat, twin):
+        one.reset(seed=1)
+    action = seat.action_space.low + 0.4
+    rewards = [one.step(action)[1] for one in (seat, twin)]
+    assert rewards[0] == rewards[1] > 0.0

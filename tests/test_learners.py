@@ -523,3 +523,12 @@ def test_learned_slopes_are_the_policies(tmp_path: Path) -> None:
     """The recorded slope is the change of the trained followers' answers with the price."""
     eq = quick(Duopoly(), episodes=30)
     assert eq.history.filter(like="follower_slope").abs().to_numpy().max() > 0
+
+
+def test_options_may_be_numpys_and_paths(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"markets": np.int64(16), "checkpoint": tmp_path / "training.pt"}
+    first = quick(fig3(), **options)
+    again = quick(fig3(), **options)  # read back: there is nothing left to do
+    assert np.array_equal(first.leader_actions, again.leader_actions)
+    with pytest.raises(stackel.OptionError, match="checkpoint = 3; expected a path"):
+        quick(fig3(), checkpoint=3)

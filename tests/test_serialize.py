@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -460,3 +462,18 @@ def test_a_sparse_index_out_of_range_is_damage(tmp_path: Path) -> None:
     edited(path, *BODY, "game", "fields", "ties", value=ties)
     with pytest.raises(GameError, match="damaged"):
         Equilibrium.load(path)
+
+
+def test_a_file_keeps_its_mode_and_what_is_no_file_stays(tmp_path: Path) -> None:
+    eq = stackel.solve(fig3(), "newton")
+    path = tmp_path / "fig3.json"
+    eq.save(path)
+    path.chmod(0o600)
+    eq.save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for taken in (pipe, tmp_path):
+        with pytest.raises(FileExistsError, match="no file that can be replaced"):
+            eq.save(taken)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -66,6 +66,8 @@ class MPEC(Backend):
         check_range("complementarity", self.complementarity, "between 0 and 0.01", good)
 
     def accepts(self, game: Game) -> list[str]:
+        from pyomo.core.expr.calculus.diff_with_pyomo import DifferentiationException
+
         from stackel.solvers.mpec import ipopt, model
 
         trace(game)  # raises a GameError if a formula does not differentiate
@@ -77,7 +79,14 @@ class MPEC(Backend):
             return [*reasons, f"{large}: the symbolic model is built for at most {most}"]
         try:
             model.build_leader(game, 0, middle(*game.leader_bounds))
-        except Exception as e:  # Pyomo's own too, of what it cannot differentiate
+        except (
+            ArithmeticError,
+            AttributeError,
+            DifferentiationException,
+            NotImplementedError,
+            TypeError,
+            ValueError,
+        ) as e:
             reasons.append(
                 f"the formulas do not run on Pyomo's symbols: {type(e).__name__}: {e}".rstrip()
             )

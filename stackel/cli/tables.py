@@ -61,7 +61,7 @@ def summary(eq: Equilibrium) -> dict[str, Any]:
         "status": eq.status.name.lower(),
         "seconds": eq.stats.get("seconds"),
         "is_equilibrium": eq.is_equilibrium,
-        **{name: getattr(c, name, None) for name in CERTIFIED},
+        **{name: None if c is None else getattr(c, name) for name in CERTIFIED},
         "refuted_by": str(c.deviation) if c is not None and c.deviation is not None else None,
         **{name: getattr(eq, name).tolist() for name in ARRAYS},
         "welfare": eq.welfare,

@@ -34,6 +34,7 @@ from functools import partial
 from operator import attrgetter
 from os import fsync
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 import numpy as np
@@ -103,13 +104,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: there is no such folder.
+        FileExistsError: what is there is a folder or a device.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
     target = path.resolve()  # a link stays a link
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{path} is there and is no file that can be replaced")
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
+        if target.exists():
+            copymode(target, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -78,8 +78,8 @@ def _measured(records: Sequence[Record]) -> dict[str, Variable]:
     out: dict[str, Variable] = {}
     for name in dict.fromkeys(n for one in found for n in one):
         if any(isinstance(one.get(name), list) for one in found):
-            rows = [{name: np.atleast_1d(one[name])} if name in one else {} for one in found]
-            out[name] = (f"{name}_index",), _padded(rows, name, 1)
+            lists = [{k: np.atleast_1d(v) for k, v in one.items() if k == name} for one in found]
+            out[name] = (f"{name}_index",), _padded(lists, name, 1)
         else:
             out[name] = (), _padded(found, name, 0)
     return out

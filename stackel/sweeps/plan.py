@@ -98,8 +98,8 @@ class Plan:
         """
         place = np.unravel_index(cell, self.shape)
         at = {n: v[int(k)] for (n, v), k in zip(self.dimensions.items(), place, strict=True)}
-        seed = None if self.seeds is None else at["seed"]
-        return at if self.seeds_markets else {name: at[name] for name in self.grid}, seed
+        given = at if self.seeds_markets else {name: at[name] for name in self.grid}
+        return given, None if self.seeds is None else at["seed"]
 
     def fingerprint(self) -> dict[str, Any]:
         """What two sweeps have in common if their cells can stand in one directory."""
