@@ -42,7 +42,8 @@ def train(game: stackel.Game, seeds: int = SEEDS, **options: Any) -> list[stacke
 
 def test_pricing_reaches_the_stackelberg_equilibrium() -> None:
     price = np.sqrt(3.0 * 0.5)
-    for eq in train(pricing()):
+    # After 300 episodes seeds, and processors, still differ by as much as is asked here.
+    for eq in train(pricing(), episodes=2 * EPISODES):
         assert eq.leader_actions.item() == pytest.approx(price, rel=0.03)
         assert eq.follower_actions.item() == pytest.approx(3.0 / price - 1.0, rel=0.03)
         assert eq.leader_payoffs.item() == pytest.approx(1.051, rel=0.03)
