@@ -15,7 +15,7 @@ import pytest
 
 import stackel
 from stackel.examples import reproduction
-from stackel.examples.reproduction import PRINTED, TRENDS, Trend, check, compared, fit
+from stackel.examples.reproduction import PRINTED, TRENDS, Trend, check, compared, fit, scripts
 from stackel.formulations.vehicular_twins import VehicularTwins, fig3
 
 xr = pytest.importorskip("xarray")
@@ -250,3 +250,17 @@ def test_report_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(stackel.OptionError, match="expected a folder"):
         reproduce(tmp_path / "file")
+
+
+def test_a_script_refuses_a_file_for_a_folder_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+
+    def work(**_: Any) -> Any:
+        raise AssertionError("it worked")
+
+    with pytest.raises(SystemExit):
+        scripts.script("fig5", work, work, ["--out", str(taken), "--no-learner"])
+    assert "is a file; expected a folder" in capsys.readouterr().err

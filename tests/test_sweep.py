@@ -415,6 +415,17 @@ stackel.sweep(slow, KILLED, executor={executor!r}, workers=2, **{OPTIONS!r}, res
         with pytest.raises(stackel.OptionError, match="its source, or what it uses, has changed"):
             sweep(version(0.1), resume=tmp_path)
 
+    @pytest.mark.parametrize("name", ["grid", "measure", "make_game"])
+    def test_parameters_may_be_called_as_parts_of_a_sweep_are(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        def make(**given: float) -> stackel.Game:
+            return market(given[name])
+
+        stackel.sweep(make, {name: [0.1, 0.2]}, backend="closed-form", resume=tmp_path)
+        with pytest.raises(stackel.OptionError, match=rf"grid\.{name} was \[0\.1, 0\.2\], is"):
+            stackel.sweep(make, {name: [0.1, 0.3]}, backend="closed-form", resume=tmp_path)
+
     def test_a_directory_of_something_else_is_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.tex").touch()
         with pytest.raises(stackel.OptionError, match=r"holds 'thesis\.tex' and no sweep"):

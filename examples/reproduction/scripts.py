@@ -40,6 +40,8 @@ def script(name: str, run: Run, draw: Draw, arguments: Sequence[str] | None = No
         help="train the learner too (minutes); by default if torch is installed",
     )
     given = parser.parse_args(arguments)
+    if given.out.exists() and not given.out.is_dir():
+        parser.error(f"--out {given.out} is a file; expected a folder")
     found = run(full=given.full, learner=trainable(given.learner))
     files = write(name, found, draw(found), given.out)
     return "\n".join([*lines(name, found), *(f"wrote {file}" for file in files)])

@@ -163,9 +163,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = ""
         texts = list(map(json.dumps, values))
         if texts[0] == texts[1]:
             continue
-        if name == "grid":
+        if name == "grid" and not at:  # not a grid's parameter of that name
             out += _differences(values[0] or {}, values[1] or {}, "grid.")
-        elif name in ("make_game", "measure") and None not in values:
+        elif name in ("make_game", "measure") and not at and None not in values:
             out.append(f"{at}{name}: {_code_change(*values)}")
         else:
             old = _short(texts[0]) if name in before else "absent"
