@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -36,6 +38,36 @@ class Stop(Exception):
     def __init__(self, status: Status) -> None:
         self.status = status
         super().__init__(status.message)
+
+
+_until: ContextVar[float] = ContextVar("until", default=float("inf"))
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Everything inside ends within so many seconds [s], or sooner where an outer limit says so:
+    what takes long asks :func:`check_time` on its way. None: no further limit."""
+    until = float("inf") if seconds is None else time.perf_counter() + seconds
+    token = _until.set(min(until, _until.get()))
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def time_left() -> float:
+    """What is left of the time limit that holds here [s]; infinite if there is none."""
+    return _until.get() - time.perf_counter()
+
+
+def check_time() -> None:
+    """Cheap: call it anywhere in a long loop.
+
+    Raises:
+        Stop: the time that :func:`within` gave is up.
+    """
+    if time.perf_counter() > _until.get():
+        raise Stop(Status.TIME_LIMIT)
 
 
 @dataclass
