@@ -25,9 +25,11 @@ ENDLESS = 10_000
 """Width where nobody looks at the lines' ends."""
 
 COLOURS = {
-    "certified": ("green", "seagreen"),
+    "proved": ("green", "seagreen"),
+    "searched": ("green", "seagreen"),
     "yes": ("green", "seagreen"),
     "local": ("yellow", "darkgoldenrod"),
+    "unknown": ("yellow", "darkgoldenrod"),
     "not certified": ("yellow", "darkgoldenrod"),
     "refuted": ("red", "crimson"),
     "no": ("red", "crimson"),

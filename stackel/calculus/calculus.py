@@ -105,7 +105,13 @@ class Calculus(Memo):
             self._programs[name] = program
         return program
 
-    def _run(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+    def run(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        """What a compiled program says.
+
+        Args:
+            name: one of :data:`stackel.calculus.formulas.PROGRAMS`.
+            *arguments: arrays of its inputs, batch axes in front.
+        """
         with np.errstate(all="ignore"):  # who uses a value looks at whether it is finite
             return self._program(name)(*arguments)
 
@@ -149,11 +155,12 @@ class Calculus(Memo):
 
     def prove_concave(self, rivals: Array, x: Array) -> tuple[Array, Array]:
         """See :meth:`stackel.calculus.concavity.Concavity.prove`."""
-        return self.concavity.prove(rivals, x, self._element)
+        return self.concavity.prove(rivals, x, self.follower_bounds, self._element)
 
     # -- the followers' problem ----------------------------------------------------------------
 
-    def _arguments(self, y: Array, r: Array, x: Array, lam: Array, mu: Array) -> list[Array]:
+    def arguments(self, y: Array, r: Array, x: Array, lam: Array, mu: Array) -> list[Array]:
+        """Those of :meth:`system`, as the programs of the followers' conditions take them."""
         out, start = [y, r, x, lam], 0
         for e in self.formulas.shared_limits.values():
             stop = start + e.shape[0] * e.shape[1]
@@ -161,8 +168,9 @@ class Calculus(Memo):
             start = stop
         return out
 
-    def _split(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array, Array]:
-        """(field or its derivative, own limits', shared limits'), batch axes made explicit."""
+    def split(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array, Array]:
+        """What a program of the followers' conditions says, batch axes made explicit: of the field
+        (..., I, n), the own limits (..., I, m) and the shared ones (..., k)."""
         I, n = self.follower_shape
         field = _wide(values[0], (*batch, I, n))
         has_limits = self.m and len(values) > 1
@@ -188,9 +196,9 @@ class Calculus(Memo):
         Returns:
             field (..., I, n), own limits (..., I, m), shared limits (..., k).
         """
-        values = self._run("values", *self._arguments(y, r, x, lam, mu))
+        values = self.run("values", *self.arguments(y, r, x, lam, mu))
         batches = (y.shape[:-2], r.shape[:-2], x.shape[:-2], lam.shape[:-2], mu.shape[:-1])
-        return self._split(values, np.broadcast_shapes(*batches))
+        return self.split(values, np.broadcast_shapes(*batches))
 
     def own_blocks(
         self, y: Array, r: Array, x: Array, lam: Array, mu: Array
@@ -210,8 +218,8 @@ class Calculus(Memo):
         n = self.follower_shape[1]
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2])
         direction = np.eye(n).reshape(n, *(1,) * len(batch), 1, n)
-        values = self._run("own", *self._arguments(y, r, x, lam, mu), direction)
-        field, c, _ = self._split(values, (n, *batch))
+        values = self.run("own", *self.arguments(y, r, x, lam, mu), direction)
+        field, c, _ = self.split(values, (n, *batch))
         return np.moveaxis(field, 0, -1), np.moveaxis(c, 0, -1)
 
     def joint(
@@ -246,7 +254,7 @@ class Calculus(Memo):
         self, name: str, y: Array, x: Array, lam: Array, mu: Array, direction: Array
     ) -> tuple[Array, Array, Array]:
         batch = np.broadcast_shapes(y.shape[:-2], x.shape[:-2], direction.shape[:-2])
-        return self._split(self._run(name, *self._arguments(y, y, x, lam, mu), direction), batch)
+        return self.split(self.run(name, *self.arguments(y, y, x, lam, mu), direction), batch)
 
     def transposed(self, y: Array, x: Array, lam: Array, mu: Array, v: Array) -> Array:
         """The transpose of :meth:`joint`'s field derivative times a vector.
@@ -255,7 +263,7 @@ class Calculus(Memo):
             y, x, lam, mu: as for :meth:`joint`.
             v: the vector (..., I, n); so is the product.
         """
-        (out,) = self._run("transposed", *self._arguments(y, y, x, lam, mu), v)
+        (out,) = self.run("transposed", *self.arguments(y, y, x, lam, mu), v)
         return np.broadcast_to(out, np.broadcast_shapes(out.shape, v.shape))
 
     # -- payoffs -------------------------------------------------------------------------------
@@ -267,14 +275,14 @@ class Calculus(Memo):
             y, r: own actions and everybody's (..., I, n).
             x: leader actions (..., d, J).
         """
-        (value,) = self._run("follower payoffs", y, r, x)
+        (value,) = self.run("follower payoffs", y, r, x)
         batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
         return _wide(value, (*batch, self.n_followers, 1))[..., 0]
 
     def leader_values(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Payoffs (..., J) and limits (..., m, J) at x (..., d, J) and y (..., I, n)."""
-        values = self._run("leader values", x, y)
-        return self._by_leader(values, np.broadcast_shapes(y.shape[:-2], x.shape[:-2]))
+        values = self.run("leader values", x, y)
+        return self.by_leader(values, np.broadcast_shapes(y.shape[:-2], x.shape[:-2]))
 
     def leader_slopes(self, x: Array, y: Array, dx: Array, dy: Array) -> tuple[Array, Array]:
         """Derivatives of :meth:`leader_values` along a direction, in the same shapes.
@@ -283,11 +291,12 @@ class Calculus(Memo):
             x, dx: leader actions and where they move (..., d, J).
             y, dy: follower actions and where they move (..., I, n).
         """
-        values = self._run("leader slopes", x, y, dx, dy)
+        values = self.run("leader slopes", x, y, dx, dy)
         batch = np.broadcast_shapes(x.shape[:-2], dx.shape[:-2], dy.shape[:-2])
-        return self._by_leader(values, batch)
+        return self.by_leader(values, batch)
 
-    def _by_leader(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array]:
+    def by_leader(self, values: Sequence[Array], batch: tuple[int, ...]) -> tuple[Array, Array]:
+        """What a program says of the leaders' payoffs (..., J) and limits (..., m, J)."""
         payoff, *limits = values
         J = self.n_leaders
         flat = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in limits]

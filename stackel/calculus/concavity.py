@@ -15,6 +15,8 @@ from stackel.calculus.structure import Structure, degree, split
 from stackel.memo import Memo
 from stackel.types import Array
 
+Box = tuple[Array, Array]
+
 
 class Concavity(Memo):
     """The followers' formulas as functions of the own action, rivals and leaders given.
@@ -43,7 +45,11 @@ class Concavity(Memo):
         self.affine_limits = self.affine_shared and not self.curved_own
 
     def prove(
-        self, rivals: Array, x: Array, at: Callable[[Program], Program] = lambda program: program
+        self,
+        rivals: Array,
+        x: Array,
+        box: Box,
+        at: Callable[[Program], Program] = lambda program: program,
     ) -> tuple[Array, Array]:
         """Whether every follower's own problem is proved concave, and how strongly.
 
@@ -53,15 +59,17 @@ class Concavity(Memo):
         Args:
             rivals: everybody's actions (..., I, n).
             x: leader actions (..., d, J).
+            box: the followers' bounds (..., I, n): odd powers and reciprocals bend one way on
+                either side of 0.
             at: what makes a program of the formulas one of the market that is asked about.
 
         Returns:
             the proof's success (...); and the modulus of strong concavity of each payoff's
             quadratic part (..., I), negative where that part alone is not concave.
         """
-        proved, modulus = self._definite(None, -1, rivals, x, at)
+        proved, modulus = self._definite(None, -1, rivals, x, box, at)
         for name in self.limits:
-            proved = proved & self._definite(name, +1, rivals, x, at)[0]
+            proved = proved & self._definite(name, +1, rivals, x, box, at)[0]
         return proved, modulus
 
     def _structure(self, limit: str | None) -> Structure:
@@ -73,31 +81,67 @@ class Concavity(Memo):
         sign: int,
         rivals: Array,
         x: Array,
+        box: Box,
         at: Callable[[Program], Program],
     ) -> tuple[Array, Array]:
         structure, batch = self._structure(limit), rivals.shape[:-2]
         proved = np.full(batch, not structure.other)
         smallest = np.zeros(rivals.shape[:-1])
-        hessian_of, coefficients = self.once(Concavity._programs, limit)
+        hessian_of, coefficients, arguments = self.once(Concavity._programs, limit)
         if hessian_of is not None:
             hessian = sign * self._blocks(at(hessian_of), rivals, x)
             smallest = matrices.smallest_eigenvalues(hessian)
             size = np.abs(hessian).max((-1, -2, -3), initial=0.0)
             proved &= (smallest >= -1e-12 * size[..., None]).all(-1)
-        for atom, coefficient in zip(structure.atoms, coefficients, strict=True):
+        for atom, coefficient, argument in zip(
+            structure.atoms, coefficients, arguments, strict=True
+        ):
             (value,) = at(coefficient)(rivals, x)
             right = value * atom.curvature * sign
+            if argument is not None:
+                right = right * self._side(at(argument), atom.odd, rivals, x, box)
             right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (*batch, 1, 1)))
             proved &= (atom.curvature != 0) & (right >= 0).all((-1, -2))
         return proved, smallest
 
-    def _programs(self, limit: str | None) -> tuple[Program | None, list[Program]]:
-        """The second derivatives of a structure's polynomial, and its atoms' coefficients."""
+    @staticmethod
+    def _side(argument: Program, odd: bool, rivals: Array, x: Array, box: Box) -> Array:
+        """1 where an affine argument is nonnegative whatever a follower does within its bounds,
+        -1 where it is nowhere positive and that turns the curvature around; NaN where it is both.
+        """
+        low, high = (np.broadcast_to(b, rivals.shape) for b in box)
+        n = rivals.shape[-1]
+        units = np.eye(n).reshape(n, *(1,) * (rivals.ndim - 1), n)
+        origin = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))
+        value, moved = argument(origin, rivals, x, units)  # (..., I, c), (n, ..., I, c)
+        below, above = (b - origin for b in (low, high))
+        with np.errstate(invalid="ignore"):
+            ends = [np.moveaxis(b, -1, 0)[..., None] * moved for b in (below, above)]
+        ends = [np.where(moved == 0, 0.0, e) for e in ends]
+        least = value + np.minimum(*ends).sum(0)
+        most = value + np.maximum(*ends).sum(0)
+        turned = -1.0 if odd else 1.0
+        return np.where(least >= 0, 1.0, np.where(most <= 0, turned, np.nan))
+
+    def _programs(
+        self, limit: str | None
+    ) -> tuple[Program | None, list[Program], list[Program | None]]:
+        """The second derivatives of a structure's polynomial, its atoms' coefficients and, where
+        the curvature depends on its sign, their arguments with their slopes."""
         structure, inputs = self._structure(limit), [self.formulas.R, self.formulas.X]
         polynomial = structure.polynomial
         return (
             None if polynomial is None else self._hessian(polynomial),
             [compile_program(inputs, [atom.coefficient]) for atom in structure.atoms],
+            [self._argument(a.function.args[0]) if a.one_sided else None for a in structure.atoms],
+        )
+
+    def _argument(self, argument: Expression) -> Program:
+        own = self.formulas.Y
+        direction = symbol("direction", own.shape)
+        moved = directional([argument], {own: direction})
+        return compile_program(
+            [own, self.formulas.R, self.formulas.X, direction], [argument, *moved]
         )
 
     def _hessian(self, polynomial: Expression) -> Program:

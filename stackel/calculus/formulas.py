@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.expression import Expression, concat, lift, symbol
 from stackel.calculus.program import Program, compile_program
+from stackel.calculus.sizes import Sizes
 from stackel.errors import GameError
 from stackel.game.game import Game
 from stackel.memo import Memo
@@ -149,6 +150,29 @@ def _leader_slopes(f: Formulas) -> Program:
     return compile_program([f.X, f.Y, dx, dy], moved)
 
 
+def _follower_sizes(f: Formulas) -> Program:
+    s = symbol("size of y", f.Y.shape)
+    sizes = Sizes({f.Y: s})
+    outputs = [sizes.stake(f.follower_payoff), sizes.terms(f.follower_payoff)]
+    return compile_program([f.Y, f.R, f.X, s], outputs)
+
+
+def _leader_sizes(f: Formulas) -> Program:
+    """Stakes of the leaders' payoffs and limits, then all their terms."""
+    sx, sy = symbol("size of x", f.X.shape), symbol("size of y", f.Y.shape)
+    sizes, formulas = Sizes({f.X: sx, f.Y: sy}), [f.leader_payoff, *f.leader_limits.values()]
+    outputs = [size(e) for size in (sizes.stake, sizes.terms) for e in formulas]
+    return compile_program([f.X, f.Y, sx, sy], outputs)
+
+
+def _system_sizes(f: Formulas) -> Program:
+    """Stakes of the field and the followers' limits, then all their terms."""
+    sx, sy = symbol("size of x", f.X.shape), symbol("size of y", f.Y.shape)
+    sizes = Sizes({f.X: sx, f.Y: sy, f.R: sy})
+    outputs = [size(e) for size in (sizes.stake, sizes.terms) for e in f.conditions.values]
+    return compile_program([*f.conditions.inputs, sx, sy], outputs)
+
+
 PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
     "values": lambda f: compile_program(f.conditions.inputs, f.conditions.values),
     "own": lambda f: _along(f, f.conditions.values[: 1 + bool(f.own_limits)], f.Y),
@@ -160,5 +184,8 @@ PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
         [f.X, f.Y], [f.leader_payoff, *f.leader_limits.values()]
     ),
     "leader slopes": _leader_slopes,
+    "follower sizes": _follower_sizes,
+    "leader sizes": _leader_sizes,
+    "system sizes": _system_sizes,
 }
 """What is compiled, each on first use."""

@@ -60,6 +60,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "pad": _pad,
     "concat": _concat,
     "transpose": lambda a: a.swapaxes(-1, -2),
+    "abs": np.abs,
+    "max": np.maximum,
     "square": np.square,
     "reciprocal": np.reciprocal,
 }

@@ -10,7 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from stackel.calculus.expression import Expression, binary, constant, expand, ordered
+from stackel.types import Array
 
 
 def degree(node: Expression, *wrt: Expression) -> float:
@@ -57,7 +60,8 @@ class Atom:
 
     @property
     def curvature(self) -> int:
-        """+1 for a convex function, -1 for a concave one (on its domain), 0 for neither."""
+        """+1 for a convex function, -1 for a concave one, 0 for neither, on its domain and, if it
+        is :attr:`one_sided`, where its argument is positive."""
         if self.function.op == "exp":
             return 1
         if self.function.op in ("log", "sqrt"):
@@ -66,6 +70,23 @@ class Atom:
         if ((exponent >= 1) | (exponent <= 0)).all():
             return 1
         return -1 if ((exponent >= 0) & (exponent <= 1)).all() else 0
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the curvature is that of positive arguments only: of odd powers, and of
+        reciprocals, whose two branches are not one convex function."""
+        return self.function.op == "pow" and bool(self._one_sided.any())
+
+    @property
+    def odd(self) -> bool:
+        """Whether on negative arguments the curvature is the opposite one; else it is the same."""
+        return bool((self.function.args[1].param[self._one_sided] % 2 == 1).all())
+
+    @property
+    def _one_sided(self) -> Array:
+        exponent = self.function.args[1].param
+        whole = exponent == np.round(exponent)
+        return whole & ((exponent < 0) | (exponent % 2 == 1) & (exponent > 1))
 
 
 @dataclass

@@ -3,7 +3,18 @@
 A certificate answers four questions. How much does any follower gain by a best reply of its own?
 How much does any leader gain by moving alone, the followers re-settled? By how much is any limit
 broken? Does anybody lose by taking part? An equilibrium is a point where nobody gains more than
-the tolerance and no limit is broken by more.
+the tolerance, a share of what is at stake for that player itself, and no limit is broken by more.
+
+Its verdict says how that is known:
+
+========  =======================================================================================
+proved    for every player the most that it could gain over *all* its moves is at most the
+          tolerance, by rigorous bounds (:mod:`stackel.certificate.proof`)
+searched  nobody was found to gain: every leader's range was sampled and refined, every reply solved
+local     the same, but a search was partial; ``notes`` say what was left out
+unknown   something that the verdict rests on could not be settled; ``reasons`` say what
+refuted   somebody gains, and ``deviation`` is a move that anybody can check; or a limit is broken
+========  =======================================================================================
 """
 
 from __future__ import annotations
@@ -12,59 +23,60 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stackel.certificate import measures
+from stackel.certificate.measures import share
 from stackel.followers.existence import Uniqueness
 from stackel.leaders.anticipation import Anticipation
 from stackel.leaders.deviations import Deviation
 from stackel.tables import Shown, Table
 from stackel.types import Array
 
-Verdict = Literal["certified", "local", "refuted"]
+Verdict = Literal["proved", "searched", "local", "unknown", "refuted"]
+
+HOLDS = ("proved", "searched", "local")
+"""Verdicts of points that nothing speaks against."""
 
 TOLERANCE = 1e-6
-"""Gaps and violations up to this share of their scale still count as none."""
-
-
-NOT_PROVED = (
-    "followers' problems are not proved concave: their best replies come from optimality "
-    f"conditions, compared with {measures.SAMPLES} sampled actions each"
-)
-
-NO_BOUNDS = "leaders' actions are unbounded: searched ten times as far as the point"
+"""Gaps and violations up to this share of their own scale still count as none."""
 
 
 @dataclass(frozen=True)
 class Certificate(Shown):
     """The worth of a point; see the module. Players are counted from 0.
 
+    ``bool(certificate)`` is whether nothing speaks against the point: proved, searched or local.
+
     Attributes:
-        verdict: ``"certified"``: nobody gains, leaders searched globally; ``"local"``: nobody
-            was found to gain, but some search was only an estimate; ``"refuted"``.
-        follower_gaps: most that each follower gains alone (I,), in units of payoff.
+        verdict: in a word, see the module.
+        follower_gaps: most that each follower gains alone (I,), in units of its payoff.
         leader_gaps: most that each leader gains alone, the followers re-settled (J,).
-        follower_scale, leader_scale: payoffs' sizes that the gaps are measured against.
+        follower_scales, leader_scales: what each one's gap is measured against (I,) and (J,): the
+            smaller of its payoff's range over moves of its own and of what is at stake for it.
+        drifts: by how much each leader's payoff at the point differs from what it has where the
+            followers settle (J,): they cost themselves little by being off, but may cost it much.
         tolerance: relative gap and violation that still count as none.
         exact_replies: whether every follower's problem is proved concave, so that its best reply
-            is one; otherwise replies are compared with samples.
+            is one; otherwise replies come from a search of their whole range.
         global_search: whether each leader's whole range was searched (one decision each).
         resolution: spacing of the search over each leader's decision (J,).
         trials: leader deviations tried.
         unsettled: how many of them were left out because the followers could not be settled.
         violations: largest violation by limit, raw, in the limit's own units.
-        violation: largest violation of all, as a relative distance to feasibility.
+        violation: the largest of all, as a share of its limit's own size.
         individually_rational: whether everybody's payoff is at least 0 (staying out).
         losers: who has less, as ``("follower", 0)``.
         uniqueness: evidence that the followers have one equilibrium.
         anticipation: what leaders foresee when they deviate.
         deviation: the move that refutes the point, if any.
+        reasons: why the point could not be judged, in words.
         notes: caveats in words.
     """
 
     verdict: Verdict
     follower_gaps: Array
     leader_gaps: Array
-    follower_scale: float
-    leader_scale: float
+    follower_scales: Array
+    leader_scales: Array
+    drifts: Array
     tolerance: float
     exact_replies: bool
     global_search: bool
@@ -78,7 +90,16 @@ class Certificate(Shown):
     uniqueness: Uniqueness
     anticipation: Anticipation
     deviation: Deviation | None = None
+    reasons: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing speaks against the point: proved, searched or local."""
+        return self.verdict in HOLDS
 
     @property
     def follower_gap(self) -> float:
@@ -91,19 +112,19 @@ class Certificate(Shown):
         return float(self.leader_gaps.max())
 
     @property
-    def relative_gap(self) -> float:
-        """The larger of the two gaps, each as a share of its side's payoff scale."""
-        follower = self.follower_gap / self.follower_scale
-        return max(follower, self.leader_gap / self.leader_scale)
+    def relative_follower_gap(self) -> float:
+        """The most that any follower gains, as a share of its own scale."""
+        return float(share(self.follower_gaps, self.follower_scales).max())
 
     @property
-    def holds(self) -> bool:
-        """Whether nothing speaks against the point."""
-        return self.verdict != "refuted"
+    def relative_leader_gap(self) -> float:
+        """The most that any leader gains, as a share of its own scale."""
+        return float(share(self.leader_gaps, self.leader_scales).max())
 
-    def _broken(self) -> str:
-        name = max(self.violations, key=lambda key: self.violations[key])
-        return f"{name} breaks its limit by {self.violations[name]:.3g}"
+    @property
+    def relative_gap(self) -> float:
+        """The larger of the two."""
+        return max(self.relative_follower_gap, self.relative_leader_gap)
 
     def evidence(self) -> Iterator[tuple[str, str]]:
         """What the verdict rests on, in words.
@@ -111,14 +132,16 @@ class Certificate(Shown):
         Yields:
             pairs of a label and a text.
         """
-        for name, gap, scale in (
-            ("leader gap", self.leader_gap, self.leader_scale),
-            ("follower gap", self.follower_gap, self.follower_scale),
+        yield from (("unknown", reason) for reason in self.reasons)
+        for name, gap, relative in (
+            ("leader gap", self.leader_gap, self.relative_leader_gap),
+            ("follower gap", self.follower_gap, self.relative_follower_gap),
         ):
-            yield name, f"{gap:.3g}; up to {self.tolerance * scale:.3g} counts as none"
+            worst = f"{relative:.3g} of what is at stake; up to {self.tolerance:.3g} counts as none"
+            yield name, f"{gap:.3g} ({worst})"
         broken = [f"{name} by {value:.3g}" for name, value in self.violations.items() if value > 0]
-        share = f" (relative {self.violation:.3g}; up to {self.tolerance:.3g} counts as none)"
-        yield "limits broken", ", ".join(broken) + share if broken else "none"
+        part = f" (relative {self.violation:.3g}; up to {self.tolerance:.3g} counts as none)"
+        yield "limits broken", ", ".join(broken) + part if broken else "none"
         names = [f"{player} {k}" for player, k in self.losers]
         if len(names) > 8:
             names = [*names[:8], f"{len(names) - 8} more"]
@@ -139,7 +162,14 @@ class Certificate(Shown):
     def __str__(self) -> str:
         if self.verdict == "refuted":
             return f"refuted: {self.deviation or self._broken()}"
+        if self.verdict == "unknown":
+            return f"unknown: {'; '.join(self.reasons)}"
         return (
-            f"{self.verdict}: no follower gains more than {self.follower_gap:.2g}, "
-            f"no leader more than {self.leader_gap:.2g}"
+            f"{self.verdict}: no follower gains more than {self.relative_follower_gap:.2g} of what "
+            f"is at stake for it, no leader more than {self.relative_leader_gap:.2g}"
         )
+
+    def _broken(self) -> str:
+        name = max(self.violations, key=lambda key: self.violations[key])
+        return f"{name} breaks its limit by {self.violations[name]:.3g}"
+

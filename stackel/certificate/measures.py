@@ -1,44 +1,112 @@
-"""What certificates measure, of B points at once."""
+"""What certificates measure, of B points at once, and against what.
+
+No unit enters, and no other player's size. A gain is a share of the player's own *scale*: the
+smaller of its payoff's range over moves that it surely has, and of what is at stake for it (the
+largest term of its payoff that depends on what it decides). A range alone is no scale, since one
+absurd move makes it large. A violation is a share of what the limit's terms move by, and of the
+width that a bound leaves.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
-from stackel.followers.response import Response
-from stackel.followers.starts import inside
-from stackel.followers.systems import Alone, Joint
-from stackel.leaders.deviations import search_range
+from stackel.calculus.yardsticks import follower_sizes, leader_sizes, moved, system_sizes
+from stackel.followers.replies import Replies
 from stackel.types import Array
 
-SAMPLES = 64
-"""Trial actions of each follower where its problem is not proved concave."""
+ROUNDING = 16 * float(np.finfo(float).eps) / 2
+"""Share of its terms' sizes that a limit may be off by: what evaluating it leaves behind."""
+
+NOISE = 2 * float(np.finfo(float).eps)
+"""The same of a gain, the difference of two payoffs."""
 
 
-def scale(*payoffs: Array) -> Array:
-    """The largest finite size of some players' payoffs (B, players): (B,), 1 if there is none."""
-    largest = [np.abs(np.where(np.isfinite(p), p, 0.0)).max(-1, initial=0.0) for p in payoffs]
-    found = np.max(largest, axis=0)
-    return np.where(found > 0, found, 1.0)
+def share(part: Array, whole: Array) -> Array:
+    """A part of a whole; of nothing, nothing is 0 and anything else is endless. NaN is endless."""
+    with np.errstate(all="ignore"):
+        out = np.where(part == 0, 0.0, part / whole)
+    return np.where(np.isnan(out), np.inf, out)
 
 
-def typical(calculus: Calculus, x: Array, y: Array) -> tuple[Array, Array]:
-    """Payoffs of the leaders (B, 3 J) and the followers (B, 3 I) elsewhere: where they are nearly 0
-    at the point itself, what counts as rounding can only be told from these.
+@dataclass(frozen=True)
+class Scales:
+    """What players' gains are measured against, in units of their payoffs.
+
+    Attributes:
+        scale: (B, players); 0 for a player whose payoff no move of its own changes.
+        noise: what rounding leaves of a difference of two payoffs (B, players).
+    """
+
+    scale: Array
+    noise: Array
+
+
+def _scales(span: Array, stake: Array, terms: Array) -> Scales:
+    span = np.where(np.isfinite(span), np.maximum(span, 0.0), 0.0)
+    stake = np.where(np.isfinite(stake), stake, np.inf)
+    return Scales(np.minimum(span, stake), NOISE * np.where(np.isfinite(terms), terms, 0.0))
+
+
+def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Scales:
+    """Of every follower, over some of its own moves that it surely has.
 
     Args:
         calculus: the market, or a batch of B.
         x, y: leader actions (B, d, J) and follower actions (B, I, n).
+        best: the followers' best replies.
     """
-    low, high = search_range(calculus, x)
-    at = np.stack([low, (low + high) / 2, high])
-    guess = inside(calculus, calculus.first_guess)
-    leaders = np.moveaxis(calculus.leader_values(at, y)[0], 0, 1)
-    followers = np.moveaxis(calculus.follower_payoffs(guess, guess, at), 0, 1)
-    return leaders.reshape(len(x), -1), followers.reshape(len(x), -1)
+    low, high = (np.broadcast_to(b, y.shape) for b in calculus.follower_bounds)
+    known = np.isfinite(best.payoff)[..., None]
+    action = np.where(known, best.action, y)
+    own = moved(action, calculus.follower_bounds)
+    far = np.maximum(own, own.max(-1, keepdims=True))
+    ends = (
+        np.where(np.isfinite(low), low, action - far),
+        np.where(np.isfinite(high), high, action + far),
+    )
+    span_low, span_high = np.full(y.shape[:-1], np.inf), np.full(y.shape[:-1], -np.inf)
+    for trial in (y, action, *ends, (ends[0] + ends[1]) / 2, (action + ends[0]) / 2):
+        with np.errstate(all="ignore"):
+            payoff = calculus.follower_payoffs(trial, y, x)
+            good = np.isfinite(payoff)
+            if calculus.m:
+                own_limits = calculus.system(trial, y, x, *calculus.zeros(()))[1]
+                good &= (own_limits <= 0).all(-1)
+        span_low = np.where(good, np.minimum(span_low, payoff), span_low)
+        span_high = np.where(good, np.maximum(span_high, payoff), span_high)
+    at, there = (follower_sizes(calculus, own, y, x) for own in (y, action))
+    terms = np.fmax(at.terms, there.terms)
+    return _scales(span_high - span_low, np.fmax(at.stake, there.stake), terms)
 
 
-def slack(calculus: Calculus, x: Array, y: Array, best: Response, modulus: Array) -> Array:
+def leader_scales(
+    calculus: Calculus, x: Array, y: Array, moves: Array, answers: Array, span: Array
+) -> Scales:
+    """Of every leader.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+        moves: the best move of each leader (B, d, J).
+        answers: the followers' answer to each of them (B, J, I, n).
+        span: the range of its payoff over the moves that it tried (B, J).
+    """
+    here = leader_sizes(calculus, x, y)
+    stake, terms = np.array(here.stake), np.array(here.terms)
+    for j in range(calculus.n_leaders):
+        profile = np.array(x)
+        profile[..., j] = moves[..., j]
+        there = leader_sizes(calculus, profile, answers[:, j])
+        stake[:, j] = np.fmax(stake[:, j], there.stake[:, j])
+        terms[:, j] = np.fmax(terms[:, j], there.terms[:, j])
+    return _scales(span, stake, terms)
+
+
+def slack(calculus: Calculus, x: Array, y: Array, best: Replies) -> Array:
     """A bound (B, I) on how much better than the computed reply any reply could be.
 
     For a payoff strongly concave with modulus m, a Lagrangian gradient g and multipliers lam leave
@@ -49,89 +117,84 @@ def slack(calculus: Calculus, x: Array, y: Array, best: Response, modulus: Array
         calculus: the market, or a batch of B.
         x, y: leader actions (B, d, J) and follower actions (B, I, n).
         best: the computed replies.
-        modulus: of each payoff (B, I).
     """
     if calculus.k:
         return np.zeros(y.shape[:-1])
     lam, mu = np.maximum(best.lam, 0.0), np.zeros((len(y), 0))
-    field, own, _ = calculus.system(best.y, y, x, lam, mu)
+    field, own, _ = calculus.system(best.action, y, x, lam, mu)
     low, high = calculus.follower_bounds
-    m = modulus[..., None]
+    m = best.modulus[..., None]
     # The most of -field @ step - modulus |step|^2 / 2 over steps that stay within the bounds.
-    step = np.clip(-field / m, low - best.y, high - best.y)
+    step = np.clip(-field / m, low - best.action, high - best.action)
     bound = (-field * step - m / 2 * step**2).sum(-1)
     complementary = (lam * np.maximum(-own, 0.0)).sum(-1)
-    return np.where(modulus > 0, bound + complementary, 0.0)
+    return np.where((best.modulus > 0) & best.concave[:, None], bound + complementary, 0.0)
 
 
-def sampled(
-    calculus: Calculus, x: Array, y: Array, action: Array, reached: Array
-) -> tuple[Array, Array]:
-    """Replies and their payoffs, improved by trial actions; row i of a payoff needs row i of the
-    action only.
+@dataclass
+class Violations:
+    """How far B points are from meeting limits and bounds.
+
+    Attributes:
+        raw: the largest violation by limit, in its own units (B,).
+        worst: the largest of all, as a share of its limit's own size (B,).
+        name: which that is, of each point; an empty text where none is broken.
+    """
+
+    raw: dict[str, Array]
+    worst: Array
+    name: list[str]
+
+    def add(self, name: str, raw: Array, relative: Array) -> None:
+        """Count one more limit.
+
+        Args:
+            name: its name.
+            raw: by how much it is broken (B, ...).
+            relative: the same as a share of its size.
+        """
+        raw, relative = (v.reshape(len(self.worst), -1).max(-1, initial=0.0) for v in (raw, relative))
+        self.raw[name] = np.maximum(self.raw.get(name, np.zeros(len(raw))), raw)
+        for k in np.flatnonzero(relative > self.worst):
+            self.name[k] = name
+        self.worst = np.maximum(self.worst, relative)
+
+
+def violations(calculus: Calculus, x: Array, y: Array, best: Array, moves: Array) -> Violations:
+    """Every limit and bound, each measured against its own size.
 
     Args:
         calculus: the market, or a batch of B.
         x, y: leader actions (B, d, J) and follower actions (B, I, n).
-        action, reached: the replies so far (B, I, n), and their payoffs (B, I).
+        best: the followers' best replies (B, I, n): how large an action without an upper bound is.
+        moves: the leaders' best moves (B, d, J).
     """
-    rng = np.random.default_rng(0)
-    low, high = calculus.follower_bounds
-    wide = 10.0 * (np.abs(y) + 1.0)
-    low = np.where(np.isfinite(low), low, y - wide)
-    high = np.where(np.isfinite(high), high, y + wide)
-    lam, mu = calculus.zeros((len(y),))
-    alone = Alone(calculus, x, y)
-    for _ in range(SAMPLES):
-        trial = low + (high - low) * rng.random(y.shape[-2:])
-        payoff = calculus.follower_payoffs(trial, y, x)
-        own = calculus.system(trial, y, x, lam, mu)[1]
-        better = np.isfinite(payoff) & (own <= 0).all(-1) & (payoff > reached)
-        if calculus.k and better.any():  # given the others, a shared limit is each one's own
-            better &= (alone.shared(trial) <= 0).all(-1)
-        action = np.where(better[..., None], trial, action)
-        reached = np.where(better, payoff, reached)
-    return action, reached
-
-
-def violations(calculus: Calculus, x: Array, y: Array) -> tuple[dict[str, Array], Array]:
-    """Raw violations (B,) by name, in the limits' own units; and the largest as a relative
-    distance to feasibility (B,).
-
-    Args:
-        calculus: the market, or a batch of B.
-        x, y: leader actions (B, d, J) and follower actions (B, I, n).
-    """
-    out: dict[str, Array] = {}
-
-    def worse(name: str, raw: Array) -> None:
-        out[name] = np.maximum(out.get(name, np.zeros(len(x))), raw)
-
-    relative = np.zeros(len(x))
-    size = 1.0 + np.abs(y).max((-1, -2))
-    for name, value, (low, high) in (
-        (calculus.leader_name, x, calculus.leader_bounds),
-        (calculus.follower_name, y, calculus.follower_bounds),
+    out = Violations({}, np.zeros(len(x)), [""] * len(x))
+    for name, value, bounds, other in (
+        (calculus.leader_name, x, calculus.leader_bounds, moves),
+        (calculus.follower_name, y, calculus.follower_bounds, best),
     ):
-        raw = np.maximum(np.maximum(low - value, value - high), 0.0).max((-1, -2))
-        out[name] = raw
-        relative = np.maximum(relative, raw / (1.0 + np.abs(value).max((-1, -2))))
-    system = Joint(calculus, x)
-    unknowns = system.flat(y, *calculus.zeros((len(y),)))
-    _, c = system.values(*unknowns)
-    _, s, w = system.scales(*unknowns)
-    I, m = calculus.n_followers, calculus.m
-    own = np.maximum(c[:, : I * m].reshape(len(c), I, m), 0.0).max(1)
-    for column, name in enumerate(calculus.limit_names):
-        worse(name, own[:, column])
-    for column, name in enumerate(calculus.shared_names):
-        worse(name, np.maximum(c[:, I * m + column], 0.0))
-    distance = np.where(c <= 0, 0.0, c / s * w)  # how far y must move to mend the limit
-    distance = np.where(np.isnan(distance), np.inf, distance).max(-1, initial=0.0)
-    relative = np.maximum(relative, distance / size)
-    leader = calculus.leader_values(x, y)[1]
-    for row, name in enumerate(calculus.leader_limit_names):
-        raw = np.maximum(leader[:, row], 0.0).max(-1)
-        worse(name, raw)
-        relative = np.maximum(relative, raw / (1.0 + np.abs(leader[:, row]).max(-1)))
-    return out, relative
+        low, high = bounds
+        raw = np.maximum(np.maximum(low - value, value - high), 0.0)
+        raw = np.where(np.isfinite(value), raw, np.inf)
+        own = np.maximum(moved(value, bounds), moved(other, bounds))
+        size = np.where(np.isfinite(high - low), high - low, np.where(np.isfinite(own), own, 0.0))
+        size = np.where(high > low, size, np.abs(low))
+        out.add(name, raw, share(raw, size))
+    with np.errstate(all="ignore"):
+        _, own_limits, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))
+        stakes, terms = system_sizes(calculus, y, x, *calculus.zeros((len(y),)))
+        limits = calculus.leader_values(x, y)[1]
+        sizes = leader_sizes(calculus, x, y)
+    for names, values, stake, term in (
+        (calculus.limit_names, np.moveaxis(own_limits, -1, 0), stakes[1], terms[1]),
+        (calculus.shared_names, np.moveaxis(shared, -1, 0), stakes[2], terms[2]),
+        (calculus.leader_limit_names, np.moveaxis(limits, -2, 0), sizes.limits, sizes.limit_terms),
+    ):
+        axis = -2 if names is calculus.leader_limit_names else -1
+        for column, name in enumerate(names):
+            size, rounding = (np.take(a, column, axis) for a in (stake, ROUNDING * term))
+            raw = np.where(np.isnan(values[column]), np.inf, np.maximum(values[column], 0.0))
+            over = np.maximum(raw - np.where(np.isfinite(rounding), rounding, 0.0), 0.0)
+            out.add(name, raw, share(over, size))
+    return out

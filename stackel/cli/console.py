@@ -52,6 +52,7 @@ class Code(IntEnum):
     NOT_EQUILIBRIUM = 3
     REFUSED = 4
     STOPPED = 5
+    UNKNOWN = 6
 
 
 @contextmanager
@@ -142,6 +143,8 @@ def show(shown: Shown) -> None:
 def code(eq: Equilibrium) -> Code:
     """The exit code for a point that is not an equilibrium within tolerance."""
     stopped = eq.status in (Status.TIME_LIMIT, Status.INTERRUPTED)
+    if not stopped and eq.certificate is not None and eq.certificate.verdict == "unknown":
+        return Code.UNKNOWN
     return Code.STOPPED if stopped else Code.NOT_EQUILIBRIUM
 
 

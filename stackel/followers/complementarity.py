@@ -5,7 +5,8 @@ A system asks for y within bounds and multipliers lam >= 0 with
     0 = mid(y - high, F(y, lam) / h, y - low),    0 = min(lam, -c(y) / s),
 
 where h > 0 are curvatures and s the limits' squared gradients in that metric, so that every
-residual is a length in the units of y. (The same as y - mid(low, y - F / h, high) and lam -
+residual is a length in the units of y; it is measured against a length of the same unknown
+(``System.lengths``), so that no unit, and no other unknown's size, enters. (The same as y - mid(low, y - F / h, high) and lam -
 max(0, lam + c / s), which lose a broken limit beside a large multiplier and a slope beside a large
 action to rounding: a runaway multiplier then passes for an answer.) Newton's method on these
 equations is the primal-dual active-set method (Hintermueller, Ito, Kunisch, SIAM J. Optim. 13,
@@ -31,14 +32,18 @@ from stackel.types import Array
 HALVINGS = 12
 
 FAR = 1e6
-"""Times the start's size up to which residuals are measured relative to the iterate's."""
+"""Times the usual size up to which lengths that residuals are measured against may grow."""
 
 TO_THE_EDGE = 0.9
 """How far a step may go towards a bound at which the formulas blow up."""
 
 
 SMOOTHING = (1.0, 0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
-"""Values of tau, relative to 1 + max |y|, when kinks are smoothed."""
+"""Values of tau, relative to the size of y, when kinks are smoothed."""
+
+
+Pair = tuple[Array, Array]
+Scales = tuple[Array, Array, Array]
 
 
 class Rows(NamedTuple):
@@ -77,6 +82,10 @@ class System(Protocol):
         """h (*groups, p); s (*groups, q), the squared length of each limit's gradient in the
         metric 1/h; w (*groups, q), how far y moves for a unit of each multiplier."""
 
+    def lengths(self, y: Array, lam: Array, scales: Scales) -> tuple[Array, Array]:
+        """Lengths in the units of y that residuals are measured against, (*groups, p) and
+        (*groups, q): how large an unknown is, or would be if one term of its F were not there."""
+
     def step(
         self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
     ) -> tuple[Array, Array]:
@@ -89,7 +98,7 @@ class Solution:
 
     Attributes:
         y, lam: (*groups, p), (*groups, q).
-        residual: largest residual of each group, a length in the units of y.
+        residual: largest residual of each group, relative to its unknown's own length.
         converged: whether it is small, (*groups,).
         iterations: Newton steps of each batch element (B,).
     """
@@ -99,10 +108,6 @@ class Solution:
     residual: Array
     converged: Array
     iterations: Array
-
-
-Pair = tuple[Array, Array]
-Scales = tuple[Array, Array, Array]
 
 
 def _least(a: Array, b: Array, tau: Array | None) -> Array:
@@ -135,18 +140,22 @@ def _in_multipliers(tau: Array | None, w: Array) -> Array | None:
 
 
 def _residuals(
-    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, tau: Array | None
+    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, units: Pair, tau: Array | None
 ) -> tuple[Array, Array, Array, Array]:
-    """Residuals of y and lam; the largest and the squared one of each group, in lengths of y."""
+    """Residuals of y and lam, lengths of y; the largest and the squared one of each group, each
+    relative to its own unit."""
     (F, c), (h, s, w), (low, high) = values, scales, bounds
     along = _least(y - low, _most(y - high, F / h, tau), tau)
     across = _least(lam, -c / s, _in_multipliers(tau, w))
-    largest = np.maximum(
-        np.abs(along).max(-1, initial=0.0), np.abs(across * w).max(-1, initial=0.0)
-    )
-    squared = (along**2).sum(-1) + ((across * w) ** 2).sum(-1)
+    shares = _share(along, units[0]), _share(across * w, units[1])
+    largest = np.maximum(*(np.abs(v).max(-1, initial=0.0) for v in shares))
+    squared = (shares[0] ** 2).sum(-1) + (shares[1] ** 2).sum(-1)
     bad = ~np.isfinite(squared)
     return along, across, np.where(bad, np.inf, largest), np.where(bad, np.inf, squared)
+
+
+def _share(length: Array, unit: Array) -> Array:
+    return np.where(length == 0, 0.0, length / unit)
 
 
 def solve(
@@ -166,24 +175,22 @@ def solve(
     Args:
         system: what to solve.
         y, lam: the start, (*groups, p) and (*groups, q); inside the formulas' domain.
-        tolerance: residual to aim for, relative to 1 + max |y|.
+        tolerance: residual to aim for, relative to each unknown's own length.
         acceptable: residual that still counts as converged where rounding stops Newton earlier.
         max_iterations: most Newton steps.
         patience: Newton steps without a new best residual after which to give up.
         smooth: try elements that fail once more with smoothed kinks.
         usual: the size that y usually has (default the start's), one for all or one for each
-            batch element: residuals are measured relative to y only up to a large multiple of it.
+            batch element: lengths count only up to a large multiple of it.
     """
     if not y.size:
         nothing = np.zeros(y.shape[:-1])
         return Solution(y, lam, nothing, nothing == 0, np.zeros(len(y), dtype=int))
     # An iterate that runs away must not bring its own yardstick along.
     core = tuple(range(1, y.ndim))
-    reach: float | Array = FAR * (
-        1.0 + (np.abs(y).max(core, initial=0.0) if usual is None else usual)
-    )
-    if not isinstance(reach, float):
-        reach = reach.reshape(-1, *(1,) * (y.ndim - 2))
+    size = np.abs(y).max(core, keepdims=True, initial=0.0)
+    reach = FAR * (1.0 + (size if usual is None else np.reshape(usual, (-1, *(1,) * len(core)))))
+    reach = np.broadcast_to(reach, size.shape)
     out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, None, reach)
     failed = np.flatnonzero(~out.converged.reshape(len(out.y), -1).all(-1))
     if not smooth or not len(failed):
@@ -194,7 +201,7 @@ def solve(
     for share in (*SMOOTHING, 0.0):
         goal = 0.1 * share or tolerance
         tau = share * size if share else None
-        retry = _iterate(part, y, lam, goal, acceptable, 20, patience, tau, _at(reach, failed))
+        retry = _iterate(part, y, lam, goal, acceptable, 20, patience, tau, reach[failed])
         y, lam = retry.y, retry.lam
     better = retry.residual < out.residual[failed]
     for name in ("y", "lam"):
@@ -214,7 +221,7 @@ def _iterate(
     max_iterations: int,
     patience: int,
     tau: Array | None,
-    reach: float | Array,
+    reach: Array,
 ) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
     groups = y.shape[:-1]
@@ -227,32 +234,37 @@ def _iterate(
             part = system if len(live) == groups[0] else system.at(live)
             yl, ll = y[live], lam[live]
             scales, values = part.scales(yl, ll), part.values(yl, ll)
-            smooth = _at(tau, live)
-            state = _residuals(yl, ll, values, scales, (part.low, part.high), smooth)
+            units = _units(part, yl, ll, scales, reach[live])
+            bounds, smooth = (part.low, part.high), _at(tau, live)
+            state = _residuals(yl, ll, values, scales, bounds, units, smooth)
             largest = state[2]
-            aim = 1.0 + np.minimum(np.abs(yl).max(-1, initial=0.0), _at(reach, live))
-            open_groups = ~(largest <= tolerance * aim)
+            open_groups = ~(largest <= tolerance)
             residual[live] = largest
             gained = _worst(largest) < 0.9 * best[live]
             best[live] = np.minimum(best[live], _worst(largest))
             stalled[live] = np.where(gained, 0, stalled[live] + 1)
-            near = _worst(largest / aim) <= acceptable
+            near = _worst(largest) <= acceptable
             give_up = stalled[live] >= np.where(near, 2, patience)
             go = open_groups.reshape(len(live), -1).any(-1) & ~give_up
             if not go.any() or iteration == max_iterations:
                 break
             if not go.all():
                 part, yl, ll = part.at(np.flatnonzero(go)), yl[go], ll[go]
-                values, scales, state = (
-                    tuple(array[go] for array in arrays) for arrays in (values, scales, state)
+                values, scales, units, state = (
+                    tuple(array[go] for array in arrays)
+                    for arrays in (values, scales, units, state)
                 )
                 open_groups, live = open_groups[go], live[go]
             iterations[live] += 1
             y[live], lam[live] = _newton_step(
-                part, yl, ll, values, scales, state, open_groups, _at(tau, live)
+                part, yl, ll, values, scales, units, state, open_groups, _at(tau, live)
             )
-    aim = 1.0 + np.minimum(np.abs(y).max(-1, initial=0.0), reach)
-    return Solution(y, lam, residual, residual <= acceptable * aim, iterations)
+    return Solution(y, lam, residual, residual <= acceptable, iterations)
+
+
+def _units(system: System, y: Array, lam: Array, scales: Scales, reach: Array) -> Pair:
+    along, across = system.lengths(y, lam, scales)
+    return np.minimum(along, reach), np.minimum(across, reach)
 
 
 def _at(value: Any, batch: Array) -> Any:
@@ -285,6 +297,7 @@ def _newton_step(
     lam: Array,
     values: Pair,
     scales: Scales,
+    units: Pair,
     state: tuple[Array, Array, Array, Array],
     moving: Array,
     tau: Array | None,
@@ -309,7 +322,7 @@ def _newton_step(
         trial_y = np.clip(y + step[..., None] * dy, system.low, system.high)
         trial_lam = lam + step[..., None] * dlam
         trial = system.values(trial_y, trial_lam)
-        *_, squared = _residuals(trial_y, trial_lam, trial, scales, bounds, tau)
+        *_, squared = _residuals(trial_y, trial_lam, trial, scales, bounds, units, tau)
         # The last halving is taken anyway: a short step off a kink of the merit.
         good = squared <= merit * (1 - 1e-4 * step)
         if halving == HALVINGS - 1:
@@ -329,5 +342,6 @@ def _newton_step(
             step, merit, pending = step[short], merit[short], pending[short]
             tau = _at(tau, short)
             scales = scales[0][short], scales[1][short], scales[2][short]
+            units = units[0][short], units[1][short]
             bounds = (system.low, system.high)
     return best_y, best_lam

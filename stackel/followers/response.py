@@ -33,7 +33,7 @@ class Response:
         y: actions (..., I, n).
         lam: multipliers of the own limits (..., I, m).
         mu: multipliers of the shared limits (..., k).
-        residual: distance from solving the system, in the units of y (...).
+        residual: distance from solving the system, each unknown's relative to its own size (...).
         converged: whether that is negligible (...).
         iterations: Newton steps of the slowest element.
     """
@@ -95,7 +95,7 @@ def settle(
         x: leader actions (..., d, J).
         start: a response to start from; its batch axes broadcast to x's. Elements that fail from
             it are tried again from scratch.
-        tolerance: residual to aim for, relative to 1 + max |y|.
+        tolerance: residual to aim for, relative to each unknown's own size.
     """
     calculus, x = trace(game), np.asarray(x, dtype=float)
     batch = x.shape[:-2]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from stackel.calculus.calculus import Calculus, trace
+from stackel.calculus.yardsticks import system_sizes
 from stackel.game.game import Game
+from stackel.game.grids import middle
 from stackel.types import Array
 
 
@@ -16,7 +18,22 @@ def first_guess(game: Game | Calculus) -> Array:
 
 def usual_size(calculus: Calculus) -> Array:
     """How large actions usually are (...): what has run far away from it has no size of its own."""
-    return np.abs(calculus.first_guess).max((-1, -2))
+    if calculus.whole is not None:
+        return usual_size(calculus.whole)[calculus.index]
+    return calculus.once(_usual_size)
+
+
+def _usual_size(calculus: Calculus) -> Array:
+    """The size of the first guess, or of what the payoffs ask for there: the length on which their
+    slopes change."""
+    guess = calculus.first_guess
+    x, none = middle(*calculus.leader_bounds), calculus.zeros(guess.shape[:-2])
+    (field, *_), _ = system_sizes(calculus, guess, x, *none)
+    blocks = calculus.own_blocks(guess, guess, x, *none)[0]
+    with np.errstate(all="ignore"):
+        wanted = field / np.abs(np.diagonal(blocks, axis1=-2, axis2=-1))
+    wanted = np.where(np.isfinite(wanted), wanted, 0.0)
+    return np.maximum(np.abs(guess).max((-1, -2)), wanted.max((-1, -2)))
 
 
 def inside(game: Game | Calculus, y: Array) -> Array:

@@ -16,7 +16,8 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from stackel.calculus import matrices
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.matrices import Product, bicgstab
-from stackel.followers.complementarity import Rows
+from stackel.calculus.yardsticks import moved, system_sizes
+from stackel.followers.complementarity import Pair, Rows, Scales
 from stackel.types import Array
 
 DENSE_UP_TO = 100
@@ -62,6 +63,18 @@ def _curvature(H: Array) -> Array:
     floor = 1e-12 * np.maximum(h.max(axis=(-1, -2), keepdims=True, initial=0.0), 1e-300)
     # Not 1 where it vanishes: far out on a flat payoff that would hide how far it is to go back.
     return np.where(np.isfinite(h), np.maximum(h, floor), 1.0)
+
+
+FLOOR = 1e-5
+"""A term that does not move counts as this share of itself: it leaves rounding behind."""
+
+
+def _own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
+    """How large each action is, or would be without one term of its payoff's slope (B, I, n). Of
+    the limits' part no: a multiplier that runs away must not bring its own yardstick along."""
+    (field, *_), (terms, *_) = system_sizes(calculus, y, x, *calculus.zeros(y.shape[:-2]))
+    size = moved(y, calculus.follower_bounds)
+    return np.maximum(size, np.maximum(field, FLOOR * terms) / h)
 
 
 def _own_systems(H: Array, C: Array) -> Array:
@@ -137,6 +150,13 @@ class Joint:
         s2, w2 = _scales(flat_h, A)
         join = [a.reshape(len(y), -1) for a in (s, w)]
         return flat_h, np.concatenate([join[0], s2], -1), np.concatenate([join[1], w2], -1)
+
+    def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
+        Y, L, mu = self.unflat(y, lam)
+        along = _own_lengths(self.calculus, self.x, Y, scales[0].reshape(Y.shape))
+        own = np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), L.shape)
+        everybody = np.broadcast_to(along.max((-1, -2))[..., None], mu.shape)
+        return self.flat(along, own, everybody)
 
     def step(
         self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
@@ -351,6 +371,10 @@ class Alone:
         if self.calculus.concavity.curved_own:
             w = np.maximum(w, _free_moves(self._all(y, np.zeros_like(lam))[2], C))
         return h, s, w
+
+    def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
+        along = _own_lengths(self.calculus, self.x, y, scales[0])
+        return along, np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), lam.shape)
 
     def step(
         self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array

@@ -83,6 +83,9 @@ class SparseOperator:
         """The transpose."""
         return SparseOperator(self.matrix.T)
 
+    def __abs__(self) -> SparseOperator:
+        return SparseOperator(abs(self.matrix))
+
     def toarray(self) -> np.ndarray:
         """The matrix (I, I) with all its zeros."""
         return self.matrix.toarray()

@@ -11,6 +11,7 @@ import numpy as np
 
 from stackel.calculus.calculus import Calculus
 from stackel.errors import OptionError
+from stackel.followers.replies import settle_best
 from stackel.followers.response import Response, reply, settle
 from stackel.followers.sensitivity import sensitivity
 from stackel.types import Array
@@ -24,6 +25,10 @@ TRIAL = 1e-10
 
 APART = 7
 """Where limits bind, every so many trials are answered first, for the others to start from."""
+
+
+GRID = 257
+"""Trial actions on a follower's own range, where its answer to a trial is not proved the best."""
 
 
 def check_anticipation(anticipation: str) -> None:
@@ -128,7 +133,7 @@ class Trials:
         return answer.y, answer.converged
 
     def _settle(self, trials: Array, element: Array, start: Response) -> Response:
-        return settle(self.calculus.at(element), trials, start, TRIAL)
+        return settle_best(self.calculus.at(element), trials, start, TRIAL, GRID)
 
     def _ahead(self, trials: Array, element: Array) -> Response:
         """Starts to first order from where the leaders stand; without multipliers: far from where

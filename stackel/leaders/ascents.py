@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import qmc
 
 from stackel.calculus.calculus import Calculus
 from stackel.followers.response import Response, settle
@@ -19,14 +20,32 @@ from stackel.leaders.deviations import (
     Oracle,
     Search,
     payoffs_alone,
-    search_lines,
     search_range,
 )
+from stackel.leaders.lines import search_lines
 from stackel.leaders.slopes import own_slopes
 from stackel.types import Array
 
-STARTS = 6
-"""Random starts for each leader, beside the point itself, the best line and the box's middle."""
+SAMPLE = 128
+"""Actions of each leader looked at over its whole box, times its decisions."""
+
+ASCENTS = 8
+"""The best of them from which it climbs."""
+
+DISTINCT = 0.05
+"""How far apart these are at least, as a share of the range of some decision."""
+
+PURSUED = 3
+"""Ascents whose ends are followed along kinks."""
+
+DIRECTIONS = 12
+"""Random directions of a step."""
+
+CLOSEST = 1e-8
+"""Shortest step, as a share of the range."""
+
+MOST = 8_000
+"""Most trials of one pursuit."""
 
 
 def search_jointly(
@@ -65,7 +84,7 @@ def _search(
         each = np.array([s.action[0, row, j] for row, s in enumerate(lines)])
         best = max(lines, key=lambda s: s.payoff[0, j])
         starts = [each, best.action[0, :, j]]
-        found = _ascend_many(calculus, x[0], j, starts, oracle, at, STARTS)
+        found = _ascend_many(calculus, x[0], j, starts, oracle, at, SAMPLE * d)
         tried, unsettled = tried + found[2], unsettled + found[3]
         if found[1] > payoff[0, j]:
             action[0, :, j], payoff[0, j] = found[:2]
@@ -79,32 +98,101 @@ def _ascend_many(
     starts: Sequence[Array],
     oracle: Oracle,
     at: Response | None,
-    random: int,
+    sample: int,
 ) -> tuple[Array, float, int, int]:
-    """Ascents of leader j from where it is, the box's middle and ends, the starts given and random
-    ones: from the best half where nothing limits it, else from all (most may break the limits).
+    """Ascents of leader j from where it is, the starts given, the box's middle and ends, and the
+    best of a sample that lie apart; the highest are then followed along their kinks.
+
+    Args:
+        calculus: one market.
+        x: the profile (d, J).
+        j: the leader.
+        starts: decisions to start from, each (d,).
+        oracle: the followers' answers.
+        at: the response that exact derivatives start from; None for differences.
+        sample: how many actions are looked at over the whole box.
 
     Returns:
         its best decisions (d,), their payoff, the number of trials and of those not settled.
     """
     low, high = _range(calculus, x, j)
-    rng = np.random.default_rng(0)
-    drawn = rng.uniform(low, high, (random, len(low)))
+    spread = qmc.Sobol(len(low), rng=0).random(sample) if sample else np.zeros((0, len(low)))
+    drawn = low + (high - low) * spread
     candidates = np.array([x[:, j], *starts, (low + high) / 2, low, high, *drawn])
     count = len(candidates)
     profiles = _profiles(x, j, candidates)
-    value, good = payoffs_alone(calculus, profiles, np.full(count, j), oracle, _one(count))
-    tried, unsettled = count, int((~good).sum())
-    order = np.argsort(-value, kind="stable")
-    action, payoff = candidates[order[0]], float(value[order[0]])
+    found = payoffs_alone(calculus, profiles, np.full(count, j), oracle, _one(count))
+    tried, unsettled = count, int((~found.settled).sum())
+    # Those that meet the limits first, then those that break them least.
+    order = np.lexsort((np.where(np.isfinite(found.broken), found.broken, np.inf), -found.payoff))
+    tops = [(candidates[order[0]], float(found.payoff[order[0]]))]
     limited = bool(calculus.leader_limit_names)
-    for start in order if limited else order[: 1 + len(order) // 3]:
-        if limited or np.isfinite(value[start]):
-            reached, gain, steps = ascend(calculus, x, j, candidates[start], oracle, at)
+    for start in _distinct(candidates[order], high - low):
+        if limited or np.isfinite(found.payoff[order[start]]):
+            *top, steps = ascend(calculus, x, j, candidates[order[start]], oracle, at)
             tried += steps
-            if gain > payoff:
-                action, payoff = reached, gain
+            tops.append(top)
+    tops.sort(key=lambda top: -top[1])
+    for k, (action, payoff) in enumerate(tops[: PURSUED if sample else 0]):
+        if np.isfinite(payoff) and (k == 0 or abs(action - tops[0][0]).max() > 0):
+            *top, steps = _pursue(calculus, x, j, action, payoff, oracle)
+            tried += steps
+            tops.append(top)
+    action, payoff = max(tops, key=lambda top: top[1])
     return action, payoff, tried, unsettled
+
+
+def _distinct(candidates: Array, width: Array) -> list[int]:
+    """The first few of some actions (N, d) that lie apart."""
+    out: list[int] = []
+    width = np.where(width > 0, width, 1.0)
+    for k, one in enumerate(candidates):
+        far = [np.abs((one - candidates[other]) / width).max() > DISTINCT for other in out]
+        if all(far):
+            out.append(k)
+        if len(out) == ASCENTS:
+            break
+    return out
+
+
+def _pursue(
+    calculus: Calculus, x: Array, j: int, start: Array, payoff: float, oracle: Oracle
+) -> tuple[Array, float, int]:
+    """Steps in random directions and those that led up before: along the kink of a payoff, where
+    neither its slope nor a single decision leads on.
+
+    Args:
+        calculus, x, j, oracle: as for :func:`ascend`.
+        start: decisions to start from (d,).
+        payoff: what they are worth.
+
+    Returns:
+        what :func:`ascend` does.
+    """
+    low, high = _range(calculus, x, j)
+    width, d, rng = high - low, len(low), np.random.default_rng(0)
+    action, reach, tried = np.array(start), 0.1, 0
+    trail: list[Array] = []
+    while reach > CLOSEST:
+        random = rng.normal(size=(DIRECTIONS, d))
+        ways = np.concatenate([random, np.eye(d), *(t[None] for t in trail[-3:])])
+        ways = np.concatenate([ways, -ways])
+        ways /= np.maximum(np.abs(ways).max(-1, keepdims=True), 1e-300)
+        steps = (ways[None] * np.array([1.0, 0.3, 0.1])[:, None, None]).reshape(-1, d)
+        trials = np.clip(action + reach * steps * width, low, high)
+        tried += len(trials)
+        profiles, leader = _profiles(x, j, trials), np.full(len(trials), j)
+        worth = payoffs_alone(calculus, profiles, leader, oracle, _one(len(trials))).payoff
+        k = int(worth.argmax())
+        if worth[k] > payoff + 1e-15 * abs(payoff):
+            trail.append((trials[k] - action) / np.where(width > 0, width, 1.0))
+            action, payoff = trials[k], float(worth[k])
+            reach = min(2 * reach, 0.2)
+        else:
+            reach /= 4
+        if tried > MOST:
+            break
+    return action, payoff, tried
 
 
 def move_on(calculus: Calculus, x: Array, j: int, oracle: Oracle, at: Response | None) -> Array:
@@ -120,9 +208,9 @@ def move_on(calculus: Calculus, x: Array, j: int, oracle: Oracle, at: Response |
     Returns:
         the profile with its move (d, J); the same one if that gains nothing.
     """
-    now = payoffs_alone(calculus, x[None], np.array([j]), oracle, _one(1))[0][0]
+    now = payoffs_alone(calculus, x[None], np.array([j]), oracle, _one(1)).payoff[0]
     if calculus.leader_shape[0] > 1 and calculus.leader_limit_names:
-        action, payoff, *_ = _ascend_many(calculus, x, j, [], oracle, at, random=0)
+        action, payoff, *_ = _ascend_many(calculus, x, j, [], oracle, at, sample=0)
     else:
         action, payoff, _ = ascend(calculus, x, j, x[:, j], oracle, at)
     stays = np.isfinite(now) and payoff <= now + 1e-12 * abs(now)
@@ -201,7 +289,7 @@ class _Climb:
         return payoff[0], limits[0], slopes.payoffs[0, :, 0], slopes.limits[0, :, :, 0].T
 
     def _differences(self, decision: Array) -> tuple[Array, Array]:
-        step = 1e-6 * (1 + np.abs(decision))
+        step = 1e-6 * (self.high - self.low)
         moves = np.clip(
             np.concatenate([decision + np.diag(step), decision - np.diag(step)]),
             self.low,

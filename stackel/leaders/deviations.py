@@ -1,4 +1,4 @@
-"""What a leader could gain by moving alone: a global search along each leader's decision.
+"""What a leader could gain by moving alone: profiles, what they are worth, and what was found.
 
 One batch holds the trial actions of all leaders, so that whoever answers them (the core's own
 followers, or a backend's) does so at once.
@@ -9,23 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
+from stackel.calculus.yardsticks import leader_sizes, moved
 from stackel.types import Array
 
 Oracle = Callable[[Array, Array], tuple[Array, Array]]
 """Leader actions (N, d, J), and which element of a batch each is of (N,), to follower actions
 (N, I, n) and which of them are good (N,). Of every element there are as many."""
 
-PEAKS = 3
-"""How many of a grid's local maxima are refined."""
-
 FEASIBLE = 1e-9
-"""A leader limit counts as met up to this."""
-
+"""A leader limit counts as met up to this share of what its terms move by."""
 
 @dataclass(frozen=True)
 class Deviation:
@@ -37,6 +34,8 @@ class Deviation:
         action: what it would do instead: a leader's decisions (d,), a follower's (n,).
         payoff: its payoff now.
         gain: how much more it would have.
+        answer: everybody's actions (I, n) after the move: what the followers answer a leader, or a
+            follower's own move beside the others' actions; None in files written before.
     """
 
     player: Literal["leader", "follower"]
@@ -44,6 +43,12 @@ class Deviation:
     action: Array
     payoff: float
     gain: float
+    answer: Array | None = None
+
+    @property
+    def reached(self) -> float:
+        """Its payoff after the move."""
+        return self.payoff + self.gain
 
     def __str__(self) -> str:
         shown = np.array2string(np.asarray(self.action), precision=6, separator=", ", threshold=8)
@@ -76,19 +81,35 @@ def search_range(calculus: Calculus, x: Array) -> tuple[Array, Array]:
     """Finite bounds for a search around x (..., d, J): the action's own, or ten times as far as x
     has gone."""
     low, high = calculus.leader_bounds
-    reach = 10.0 * (np.abs(x) + 1.0)
+    own = moved(x, calculus.leader_bounds)
+    reach = 10.0 * np.where(own > 0, own, 1.0)
     return np.where(np.isfinite(low), low, x - reach), np.where(np.isfinite(high), high, x + reach)
+
+
+class Worth(NamedTuple):
+    """What leaders' trial actions are worth, of N of them.
+
+    Attributes:
+        payoff: of the leader that moved (N,); minus infinity where its limits are broken or the
+            followers are not settled.
+        settled: whether they are (N,).
+        broken: its largest limit, as a share of what its terms move by (N,): negative where all are
+            met, minus infinity where there are none, NaN where nobody is settled.
+    """
+
+    payoff: Array
+    settled: Array
+    broken: Array
 
 
 def payoffs_alone(
     calculus: Calculus, trials: Array, leader: Array, oracle: Oracle, element: Array
-) -> tuple[Array, Array]:
-    """Payoffs (N,) of the leaders that moved, at profiles (N, d, J), and which followers were
-    settled (N,); infeasible payoffs are minus infinity.
+) -> Worth:
+    """What trial actions are worth to the leaders that moved.
 
     Args:
         calculus: the market, or a batch of B.
-        trials: leader profiles.
+        trials: leader profiles (N, d, J).
         leader: which leader moved in each of them (N,).
         oracle: the followers.
         element: which element each profile is of (N,).
@@ -99,106 +120,22 @@ def payoffs_alone(
             payoffs_alone(calculus, trials[part], leader[part], oracle, element[part])
             for part in (slice(k, k + most) for k in range(0, len(trials), most))
         ]
-        payoffs, goods = zip(*parts, strict=True)
-        return np.concatenate(payoffs), np.concatenate(goods)
+        return Worth(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     y, good = oracle(trials, element)
-    value, limits = calculus.at(element).leader_values(trials, y)
-    rows = np.arange(len(trials))
-    payoff = value[rows, leader]
-    met = (limits[rows, :, leader] <= FEASIBLE).all(-1)
-    return np.where(good & met & np.isfinite(payoff), payoff, -np.inf), good
+    many, rows = calculus.at(element), np.arange(len(trials))
+    value, limits = many.leader_values(trials, y)
+    payoff, broken = value[rows, leader], np.full(len(trials), -np.inf)
+    if calculus.leader_limit_names:
+        broken = _shares(limits, leader_sizes(many, trials, y).limits)[rows, :, leader].max(-1)
+        broken = np.where(good, broken, np.nan)
+    met = good & (broken <= FEASIBLE) & np.isfinite(payoff)
+    return Worth(np.where(met, payoff, -np.inf), good, broken)
 
 
-def search_lines(
-    calculus: Calculus,
-    x: Array,
-    oracle: Oracle,
-    *,
-    points: int = 129,
-    rounds: int = 4,
-    decision: int = 0,
-    leaders: Array | None = None,
-) -> Search:
-    """Each leader's best value of one decision, searched globally: a grid, then its best peaks.
-
-    Args:
-        calculus: the market, or a batch of B.
-        x: the profiles to deviate from (B, d, J).
-        oracle: the followers' answers.
-        points: size of the first grid, ends included.
-        rounds: refinements; each divides the spacing by 8.
-        decision: which of a leader's d decisions moves.
-        leaders: which leaders search (default all); the others' entries stay as they are.
-    """
-    own = np.arange(calculus.n_leaders) if leaders is None else leaders
-    B, J = len(x), len(own)
-    low, high = (b[:, decision, own] for b in search_range(calculus, x))  # (B, J)
-
-    def evaluate(trial: Array) -> tuple[Array, Array]:
-        """Payoffs when leader own[j] alone moves to trial[..., b, j], and where none is known."""
-        profiles = np.broadcast_to(x[:, None], (*trial.shape, *x.shape[1:])).copy()
-        profiles[..., np.arange(J), decision, own] = trial
-        leader = np.broadcast_to(own, trial.shape).ravel()
-        element = np.broadcast_to(np.arange(B)[:, None], trial.shape).ravel()
-        flat = profiles.reshape(-1, *x.shape[1:])
-        payoff, good = payoffs_alone(calculus, flat, leader, oracle, element)
-        return payoff.reshape(trial.shape), ~good.reshape(trial.shape)
-
-    grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, 1, 1)
-    grid = np.sort(np.concatenate([grid, x[:, decision, own][None]]), axis=0)
-    values, bad = evaluate(grid)  # (points + 1, B, J)
-    unsettled, tried = bad.sum((0, 2)), np.full(B, J * len(grid))
-    best = values.argmax(0)
-    action, payoff = _take(grid, best), _take(values, best)
-    centres = _peaks(values)  # (peaks, B, J) indices
-    left = np.take_along_axis(grid, np.maximum(centres - 1, 0), 0)
-    right = np.take_along_axis(grid, np.minimum(centres + 1, len(grid) - 1), 0)
-    # All elements have as many peaks refined as the one with most; only its own count for each.
-    counts = np.concatenate([np.ones((1, B), bool), (centres[1:] != centres[:1]).any(-1)])
-    inner = np.linspace(0.0, 1.0, 17).reshape(-1, 1, 1, 1)
-    for _ in range(rounds):
-        fine = left + (right - left) * inner  # (17, peaks, B, J)
-        values, bad = evaluate(fine)
-        unsettled = unsettled + (bad & counts[..., None]).sum((0, 1, 3))
-        tried = tried + J * len(inner) * counts.sum(0)
-        top = values.argmax(0)
-        at, reached = _take(fine, top), _take(values, top)
-        spacing = (right - left) / 16
-        left, right = np.maximum(at - spacing, left), np.minimum(at + spacing, right)
-        which = reached.argmax(0)
-        better = _take(reached, which) > payoff
-        action = np.where(better, _take(at, which), action)
-        payoff = np.where(better, _take(reached, which), payoff)
-        # After the first look only the best peak is worth more.
-        left, right = _take(left, which)[None], _take(right, which)[None]
-        counts = counts[:1]
-    moved = np.array(x, dtype=float)
-    moved[:, decision, own] = action
-    reached_all = np.full((B, calculus.n_leaders), -np.inf)
-    reached_all[:, own] = payoff
-    spacing_all = np.zeros((B, calculus.n_leaders))
-    spacing_all[:, own] = (high - low) / (points - 1)
-    return Search(moved, reached_all, spacing_all, tried, unsettled)
-
-
-def _take(values: Array, which: Array) -> Array:
-    """Entries along the first axis; several times as fast as np.take_along_axis."""
-    flat = values.reshape(len(values), -1)
-    return flat[which.ravel(), np.arange(flat.shape[1])].reshape(which.shape)
-
-
-def _peaks(values: Array) -> Array:
-    """Indices (<= PEAKS, B, J) of each column's highest local maxima, repeated where one has
-    fewer."""
-    padded = np.pad(values, [(1, 1), *[(0, 0)] * (values.ndim - 1)], constant_values=-np.inf)
-    peak = (values >= padded[:-2]) & (values >= padded[2:])
-    ranked = np.where(peak, values, -np.inf)
-    order = np.argsort(-ranked, axis=0, kind="stable")[:PEAKS]
-    good = np.take_along_axis(ranked, order, 0) > -np.inf
-    # Most payoffs have one peak: no trial is spent on what is not there.
-    used = np.array(good.any(tuple(range(1, values.ndim))))
-    used[0] = True
-    return np.where(good, order, order[:1])[used]
+def _shares(limits: Array, sizes: Array) -> Array:
+    """Limits as shares of their own sizes."""
+    with np.errstate(all="ignore"):
+        return np.where(limits == 0, 0.0, limits / sizes)
 
 
 def broken_limit(calculus: Calculus, x: Array, y: Array) -> str:
@@ -211,8 +148,9 @@ def broken_limit(calculus: Calculus, x: Array, y: Array) -> str:
     if not calculus.leader_limit_names:
         return ""
     values = calculus.leader_values(x, y)[1][0]
-    row, j = np.unravel_index(int(values.argmax()), values.shape)
-    if values[row, j] <= FEASIBLE:
+    shares = _shares(values, leader_sizes(calculus, x, y).limits[0])
+    row, j = np.unravel_index(int(shares.argmax()), shares.shape)
+    if shares[row, j] <= FEASIBLE:
         return ""
     return (
         f"no {calculus.leader_name} of leader {j} was found that meets its limit "

@@ -18,7 +18,8 @@ import numpy as np
 from stackel.followers import complementarity
 from stackel.followers.response import Response
 from stackel.leaders.ascents import move_on
-from stackel.leaders.deviations import broken_limit, payoffs_alone, search_lines, search_range
+from stackel.leaders.deviations import broken_limit, payoffs_alone, search_range
+from stackel.leaders.lines import search_lines
 from stackel.leaders.oracle import Followers, record, steps, trial_oracle
 from stackel.leaders.stationarity import Stationarity
 from stackel.run import Points, Run, Status
@@ -170,11 +171,11 @@ class _Search:
         profiles, who = np.concatenate(trials, 1), np.concatenate(leader)
         element = np.repeat(np.arange(b), len(who))
         oracle = trial_oracle(followers, self.run, at)
-        payoff, _ = payoffs_alone(
+        worth = payoffs_alone(
             followers.calculus, profiles.reshape(-1, d, J), np.tile(who, b), oracle, element
         )
         now = followers.calculus.leader_values(x, at.y)[0]
-        gain = payoff.reshape(b, -1) - now[:, who]
+        gain = worth.payoff.reshape(b, -1) - now[:, who]
         return (gain > 1e-9 * (1e-300 + np.abs(now).max(-1, keepdims=True))).any(-1)
 
     def sweep(self, index: Array) -> Array:
@@ -188,7 +189,6 @@ class _Search:
                     x,
                     trial_oracle(followers, self.run, at),
                     points=self.trial_points,
-                    rounds=7,
                     decision=decision,
                     leaders=np.array([j]),
                 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackel.calculus.calculus import trace
+from stackel.calculus.yardsticks import apart
 from stackel.certificate.certificate import TOLERANCE, Certificate
 from stackel.certificate.certify import certify
 from stackel.errors import StackelError
@@ -112,12 +113,15 @@ class Equilibrium(Shown):
         return frame
 
     def distance(self, other: Equilibrium) -> float:
-        """Largest difference of any action, relative to 1 + the largest action of its kind."""
-        pairs = (
-            (self.leader_actions, other.leader_actions),
-            (self.follower_actions, other.follower_actions),
+        """Largest difference of any player's actions, as a share of its own size; symmetric."""
+        game = self.game
+        leaders = apart(self.leader_actions, other.leader_actions, game.leader_bounds, -2)
+        return float(
+            np.maximum(
+                leaders,
+                apart(self.follower_actions, other.follower_actions, game.follower_bounds, -1),
+            )
         )
-        return max(float(np.abs(a - b).max() / (1.0 + np.abs(a).max())) for a, b in pairs)
 
     def certify(self, **options: Any) -> Equilibrium:
         """This answer with a (new) certificate; options of :func:`stackel.certify`."""

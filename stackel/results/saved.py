@@ -45,7 +45,7 @@ from stackel.errors import GameError
 from stackel.game.game import Game
 from stackel.game.grids import SparseOperator
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an older stackel would misread the file."""
 
 CSR = ("data", "indices", "indptr")
@@ -282,6 +282,8 @@ def _decode(value: Any, market: type) -> Any:
             return getattr(_find(name, market), member)
         case {"$dataclass": name, "fields": data}:
             values = {k: inner(v) for k, v in data.items()}
+            if "follower_scale" in values and name.endswith(":Certificate"):
+                values = _certificate_of_before(values)
             try:
                 return _find(name, market)(**values)
             except TypeError as error:
@@ -292,6 +294,18 @@ def _decode(value: Any, market: type) -> Any:
         case dict():
             return {k: inner(v) for k, v in value.items()}
     return value
+
+
+def _certificate_of_before(values: dict[str, Any]) -> dict[str, Any]:
+    """A certificate of format 1 in today's fields. It measured all players of a side by one scale,
+    and its "certified" stood for less than today's words: it is not a verdict any more."""
+    out = dict(values)
+    for side in ("follower", "leader"):
+        gaps = np.asarray(out[f"{side}_gaps"])
+        out[f"{side}_scales"] = np.full(gaps.shape, out.pop(f"{side}_scale"))
+    out["drifts"] = np.full(np.shape(out["leader_gaps"]), np.nan)
+    out["reasons"] = (f"{out['verdict']} by 0.1, not re-checked",)
+    return out | {"verdict": "unknown"}
 
 
 def _encode_array(array: np.ndarray) -> dict[str, Any]:

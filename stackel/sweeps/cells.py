@@ -188,8 +188,8 @@ def kept(eq: Equilibrium) -> dict[str, Any]:
     }
     if c is not None:
         out["verdict"] = c.verdict
-        out["follower_gap"] = c.follower_gap / c.follower_scale
-        out["leader_gap"] = c.leader_gap / c.leader_scale
+        out["follower_gap"] = c.relative_follower_gap
+        out["leader_gap"] = c.relative_leader_gap
         out["violation"] = c.violation
     return out
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackel.certificate.certificate import HOLDS
 from stackel.sweeps.describe import label, labels
 from stackel.sweeps.plan import VARIABLES, Plan
 from stackel.types import Array
@@ -20,6 +21,9 @@ Record = Mapping[str, Any]
 
 Variable = tuple[tuple[str, ...], Array]
 """Dimensions beside the cells', and values with the cells in front."""
+
+FORMER = {"certified": "unknown (certified by 0.1, not re-checked)"}
+"""Verdicts in stores of before, and what they are worth now."""
 
 UNREACHED: Record = {"status": "", "error": "not computed: the sweep was interrupted before it"}
 """What stands for a cell that was not reached."""
@@ -48,7 +52,7 @@ def assemble(plan: Plan, texts: Mapping[int, str]) -> xr.Dataset:
 def _answers(records: Sequence[Record]) -> dict[str, Variable]:
     """What every Dataset holds, by name."""
     x, y = _padded(records, "x", 2), _padded(records, "y", 2)
-    verdicts = np.array([r.get("verdict", "") for r in records])
+    verdicts = np.array([FORMER.get(v, v) for v in (r.get("verdict", "") for r in records)])
     if all(r["for_each_leader"] for r in records if "y" in r):
         followers: Variable = ("follower", "leader"), y
     elif y.shape[2] == 1:
@@ -64,7 +68,7 @@ def _answers(records: Sequence[Record]) -> dict[str, Variable]:
         "follower_actions": followers,
         "leader_payoffs": (("leader",), _padded(records, "leader_payoffs", 1)),
         "follower_payoffs": (("follower",), _padded(records, "follower_payoffs", 1)),
-        "certified": ((), verdicts == "certified"),
+        "certified": ((), np.isin(verdicts, HOLDS)),
         "verdict": ((), verdicts),
         "status": ((), np.array([r["status"] for r in records])),
         # Messages differ in length: an array of fixed width would be mostly padding.

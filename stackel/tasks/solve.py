@@ -12,9 +12,11 @@ import numpy as np
 
 from stackel import backend as registry
 from stackel.backend import Backend
-from stackel.calculus.calculus import trace
+from stackel.calculus.calculus import Calculus, trace
+from stackel.calculus.yardsticks import apart
 from stackel.certificate.certificate import TOLERANCE
 from stackel.errors import OptionError, Refusal, StackelError
+from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
 from stackel.game.grids import middle
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 SAME = 1e-6
 """Two profiles of leader actions closer than this, relative to their range, are the same."""
+
+POLISHED = 1e-3
+"""Relative distance up to which followers are settled to the last digit."""
 
 CUT_OFF = (Status.INTERRUPTED, Status.TIME_LIMIT)
 """Ends from outside: nothing further is begun."""
@@ -322,18 +327,37 @@ def _answer(game: Game, backend: Backend, run: Run, point: Point, attempt: int) 
         "versions": versions(),
         **point.stats,
     }
+    x = np.array(point.x, dtype=float).reshape(game.leader_shape)
+    y, multipliers = np.array(point.y, dtype=float).reshape(game.follower_shape), point.multipliers
+    if backend.exact:
+        x, y, multipliers = _polished(trace(game), x, y, multipliers)
     return Equilibrium(
         game=game,
         backend=backend.name,
-        leader_actions=np.array(point.x, dtype=float).reshape(game.leader_shape),
-        follower_actions=np.array(point.y, dtype=float).reshape(game.follower_shape),
+        leader_actions=x,
+        follower_actions=y,
         status=point.status,
-        multipliers=point.multipliers,
+        multipliers=multipliers,
         records=tuple(run.history),
         stats=stats,
         detail=point.detail,
         anticipation=run.anticipation,
     )
+
+
+def _polished(
+    calculus: Calculus, x: Array, y: Array, multipliers: dict[str, Array]
+) -> tuple[Array, Array, dict[str, Array]]:
+    """A point within its bounds, its followers settled to all digits where they nearly were: they
+    lose next to nothing by the last ones, a leader may gain by them."""
+    x, y = (
+        np.clip(v, *b) for v, b in ((x, calculus.leader_bounds), (y, calculus.follower_bounds))
+    )
+    lam, mu = calculus.zeros(())
+    at = settle(calculus, x, Response(y, lam, mu, np.array(np.inf), np.array(False)))
+    if at.converged and apart(y, at.y, calculus.follower_bounds, -1) <= POLISHED:
+        return x, np.array(at.y), {**multipliers, **calculus.named(at.lam, at.mu)}
+    return x, y, multipliers
 
 
 def _same(game: Game, first: Array, second: Array) -> bool:
@@ -353,12 +377,13 @@ def _cycle(best: Equilibrium, cycle: list[Array]) -> Equilibrium:
 
 
 def _better(first: Equilibrium, second: Equilibrium) -> bool:
-    def rank(eq: Equilibrium) -> tuple[bool, float]:
+    def rank(eq: Equilibrium) -> tuple[int, float]:
         c = eq.certificate
         if c is None:
-            return False, -np.inf
+            return 0, -np.inf
         gap = max(c.relative_gap, c.violation)
-        return c.holds, -gap if np.isfinite(gap) else -np.inf
+        worth = {"refuted": 0, "unknown": 1}.get(c.verdict, 2)
+        return worth, -gap if np.isfinite(gap) else -np.inf
 
     return rank(first) > rank(second)
 
@@ -372,6 +397,9 @@ def _why_not(eq: Equilibrium, certificate: bool) -> str:
         if eq.status is Status.TIME_LIMIT and eq.is_equilibrium:
             return ""
         return f"{about}: {eq.status.message}{detail}{verdict}."
+    if eq.certificate is not None and eq.certificate.verdict == "unknown":
+        why = "; ".join(eq.certificate.reasons)
+        return f"{about}: {eq.status.message}, but the point could not be judged: {why}."
     if certificate and not eq.is_equilibrium:
         return f"{about}: {eq.status.message}, but the point is {eq.certificate}."
     if not certificate and eq.status not in (Status.CONVERGED, Status.TRAINED):

@@ -1,0 +1,196 @@
+"""A global search along each leader's own decision.
+
+A grid over the whole range, finer towards where the leader stands; then, round after round, the
+intervals that could hold something better are divided. How high an interval could reach is bounded
+by the slopes seen beside it, so that no peak is dropped for looking low on a coarse grid: a kink, or
+a second peak within one step, keeps its interval until that bound falls below the best. Where a
+leader's limits are broken at both ends of an interval, their own slopes tell whether they might be
+met between: narrow windows are looked for on purpose. At last the best is narrowed down.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stackel.calculus.calculus import Calculus
+from stackel.leaders.deviations import Oracle, Search, payoffs_alone, search_range
+from stackel.types import Array
+
+NEAR = 8
+"""Trial decisions on either side of where a leader stands, each a third as far as the one before."""
+
+OPEN = 4
+"""Intervals divided in a round, beside those next to the best and those that may hide a window."""
+
+WINDOWS = 2
+"""Intervals between infeasible ends that are divided in a round."""
+
+
+class _Seen(NamedTuple):
+    """Trial decisions in order, each array (G, B, J).
+
+    Attributes:
+        at: the decisions.
+        payoff: what they are worth; minus infinity where they are not feasible.
+        broken: the leader's largest limit, see :class:`stackel.leaders.deviations.Worth`.
+    """
+
+    at: Array
+    payoff: Array
+    broken: Array
+
+    def plus(self, more: _Seen) -> _Seen:
+        both = [np.concatenate(pair) for pair in zip(self, more, strict=True)]
+        order = np.argsort(both[0], axis=0, kind="stable")
+        return _Seen(*(np.take_along_axis(array, order, 0) for array in both))
+
+
+def search_lines(
+    calculus: Calculus,
+    x: Array,
+    oracle: Oracle,
+    *,
+    points: int = 97,
+    rounds: int = 6,
+    decision: int = 0,
+    leaders: Array | None = None,
+    candidates: Array | None = None,
+) -> Search:
+    """Each leader's best value of one decision, its whole range searched.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x: the profiles to deviate from (B, d, J).
+        oracle: the followers' answers.
+        points: size of the first grid, ends included.
+        rounds: rounds in which intervals are divided in four; then, if there are any, four more
+            that narrow the best down.
+        decision: which of a leader's d decisions moves.
+        leaders: which leaders search (default all); the others' entries stay as they are.
+        candidates: further profiles (K, d, J) whose entries are tried.
+    """
+    line = _Line(calculus, x, oracle, decision, leaders)
+    low, high = line.low, line.high
+    now = x[:, decision, line.own]
+    grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, 1, 1)
+    near = (high - low) / (points - 1) * 3.0 ** -np.arange(1.0, NEAR + 1).reshape(-1, 1, 1)
+    trials = [grid, now[None], now - near, now + near] if rounds else [grid, now[None]]
+    if candidates is not None:
+        more = candidates[:, decision, line.own][:, None]
+        trials.append(np.broadcast_to(more, (len(candidates), *now.shape)))
+    seen = line.look(np.clip(np.concatenate(trials), low, high))
+    limited = bool(calculus.leader_limit_names)
+    for _ in range(rounds):
+        seen = seen.plus(line.look(_divided(seen, _promising(seen), 4)))
+        if limited:
+            seen = seen.plus(line.look(_divided(seen, _windows(seen), 4)))
+    for _ in range(4 if rounds else 0):
+        seen = seen.plus(line.look(_divided(seen, _beside_best(seen), 8)))
+    best = seen.payoff.argmax(0)
+    moved = np.array(x, dtype=float)
+    moved[:, decision, line.own] = _take(seen.at, best)
+    reached = np.full((len(x), calculus.n_leaders), -np.inf)
+    reached[:, line.own] = _take(seen.payoff, best)
+    spacing = np.zeros((len(x), calculus.n_leaders))
+    spacing[:, line.own] = (high - low) / (points - 1)
+    tried = np.full(len(x), seen.at.shape[0] * seen.at.shape[2])
+    return Search(moved, reached, spacing, tried, line.unsettled)
+
+
+class _Line:
+    """The leaders' own lines, and what is asked about them.
+
+    Args:
+        calculus, x, oracle, decision, leaders: as for :func:`search_lines`.
+    """
+
+    def __init__(
+        self,
+        calculus: Calculus,
+        x: Array,
+        oracle: Oracle,
+        decision: int,
+        leaders: Array | None,
+    ) -> None:
+        self.calculus, self.x, self.oracle, self.decision = calculus, x, oracle, decision
+        self.own = np.arange(calculus.n_leaders) if leaders is None else leaders
+        self.low, self.high = (b[:, decision, self.own] for b in search_range(calculus, x))
+        self.unsettled = np.zeros(len(x), dtype=int)
+
+    def look(self, trial: Array) -> _Seen:
+        """What it is worth to leader own[j] of element b to move alone to trial[:, b, j]."""
+        x, J = self.x, len(self.own)
+        profiles = np.broadcast_to(x[:, None], (*trial.shape, *x.shape[1:])).copy()
+        profiles[..., np.arange(J), self.decision, self.own] = trial
+        leader = np.broadcast_to(self.own, trial.shape).ravel()
+        element = np.broadcast_to(np.arange(len(x))[:, None], trial.shape).ravel()
+        flat = profiles.reshape(-1, *x.shape[1:])
+        worth = payoffs_alone(self.calculus, flat, leader, self.oracle, element)
+        self.unsettled += (~worth.settled).reshape(trial.shape).sum((0, 2))
+        return _Seen(trial, *(a.reshape(trial.shape) for a in (worth.payoff, worth.broken)))
+
+
+def _steepest(values: Array, at: Array) -> Array:
+    """The largest slope (G - 1, B, J) seen in each interval or in one beside it."""
+    with np.errstate(all="ignore"):
+        slope = np.abs(np.diff(values, axis=0)) / np.diff(at, axis=0)
+    slope = np.where(np.isfinite(slope), slope, 0.0)
+    padded = np.pad(slope, [(1, 1), (0, 0), (0, 0)])
+    return np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+
+
+def _promising(seen: _Seen) -> Array:
+    """Indices (OPEN + 2, B, J) of intervals: the two beside the best decision, and those that
+    could reach highest as far as the slopes beside them tell."""
+    left, right = seen.payoff[:-1], seen.payoff[1:]
+    width = np.diff(seen.at, axis=0)
+    rise = _steepest(seen.payoff, seen.at) * width
+    with np.errstate(invalid="ignore"):
+        top = np.where(
+            np.isfinite(left) & np.isfinite(right),
+            (left + right + rise) / 2,
+            np.maximum(left, right) + rise,
+        )
+    top = np.where(np.isnan(top) | (width <= 0), -np.inf, top)
+    beside = _beside_best(seen)
+    np.put_along_axis(top, beside, -np.inf, 0)
+    return np.concatenate([beside, np.argsort(-top, axis=0, kind="stable")[:OPEN]])
+
+
+def _beside_best(seen: _Seen) -> Array:
+    """Indices (2, B, J) of the intervals beside the best decision; where it was tried more than
+    once, beside them all."""
+    first = seen.payoff.argmax(0)
+    same = seen.at == np.take_along_axis(seen.at, first[None], 0)
+    last = len(same) - 1 - same[::-1].argmax(0)
+    first = same.argmax(0)
+    return np.stack([np.maximum(first - 1, 0), np.minimum(last, len(seen.at) - 2)])
+
+
+def _windows(seen: _Seen) -> Array:
+    """Indices (WINDOWS, B, J) of intervals, infeasible at both ends, in which limits come nearest
+    to being met as far as the slopes beside them tell."""
+    broken = np.where(np.isfinite(seen.broken), seen.broken, np.inf)
+    outside = ~np.isfinite(seen.payoff)
+    both = outside[:-1] & outside[1:]
+    width = np.diff(seen.at, axis=0)
+    with np.errstate(invalid="ignore"):
+        least = (broken[:-1] + broken[1:] - _steepest(broken, seen.at) * width) / 2
+    least = np.where(both & (width > 0) & ~np.isnan(least), least, np.inf)
+    return np.argsort(least, axis=0, kind="stable")[:WINDOWS]
+
+
+def _divided(seen: _Seen, which: Array, parts: int) -> Array:
+    """Decisions that divide intervals (k, B, J) evenly, (k (parts - 1), B, J)."""
+    left = np.take_along_axis(seen.at, which, 0)
+    right = np.take_along_axis(seen.at, which + 1, 0)
+    inner = np.arange(1, parts).reshape(-1, 1, 1, 1) / parts
+    return (left + (right - left) * inner).reshape(-1, *seen.at.shape[1:])
+
+
+def _take(values: Array, which: Array) -> Array:
+    """Entries along the first axis; several times as fast as np.take_along_axis."""
+    flat = values.reshape(len(values), -1)
+    return flat[which.ravel(), np.arange(flat.shape[1])].reshape(which.shape)
