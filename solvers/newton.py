@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from stackel.backend import Backend, begin, check_positive, check_whole, only
 from stackel.calculus.calculus import Calculus, trace
-from stackel.followers.response import Response, reply, settle, settled_in_the_middle
+from stackel.followers.feasibility import somewhere
+from stackel.followers.response import Response, reply, settle
 from stackel.game.game import Game
 from stackel.leaders.equilibrium import find
 from stackel.leaders.oracle import Followers
@@ -41,7 +42,7 @@ class _CoreFollowers(Followers):
         calculus = self.calculus
         if calculus.batched or not (calculus.m or calculus.k):
             return None
-        known = calculus.once(settled_in_the_middle)
+        known = calculus.once(somewhere)[1]
         return known if known.converged else None
 
     def reply(self, x: Array, rivals: Array, start: Response | None) -> Response:

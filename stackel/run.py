@@ -139,6 +139,7 @@ class Run:
         Raises:
             Stop: it is up.
         """
+        check_time()
         if self.time_limit is not None and self.elapsed > self.time_limit:
             raise Stop(Status.TIME_LIMIT)
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from stackel.calculus.concavity import Concavity
+from stackel.calculus.footing import find_footing
 from stackel.calculus.formulas import PROGRAMS, Formulas
 from stackel.calculus.program import Program, at_elements
 from stackel.game.game import Game
@@ -122,15 +123,21 @@ class Calculus(Memo):
     # -- bounds --------------------------------------------------------------------------------
 
     @cached_property
+    def footing(self) -> Box:
+        """Leader actions (..., d, J) and follower actions (..., I, n) at which the formulas have
+        values: the middle of the bounds, or near it."""
+        return find_footing(self, middle(*self.leader_bounds), middle(*self.follower_bounds))
+
+    @property
     def first_guess(self) -> Array:
         """A follower action to start from (..., I, n)."""
-        return middle(*self.follower_bounds)
+        return self.footing[1]
 
     @cached_property
     def open_bounds(self) -> tuple[Array, Array]:
         """Lower and upper bounds at which a formula is not finite, as masks (..., I, n): actions
         must stay off them. Looked at in the middle of the leaders' bounds."""
-        x, start = middle(*self.leader_bounds), self.first_guess
+        x, start = self.footing
         lam, mu = self.zeros(())
         masks = []
         for bound in self.follower_bounds:
@@ -357,8 +364,8 @@ class _Elements(Calculus):
         return self._of(self.whole.open_bounds)
 
     @cached_property
-    def first_guess(self) -> Array:
-        return self.whole.first_guess[self.index]
+    def footing(self) -> Box:
+        return self._of(self.whole.footing)
 
 
 def trace(game: Game | Calculus) -> Calculus:

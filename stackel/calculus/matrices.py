@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stackel.run import check_time
 from stackel.types import Array
 
 Product = Callable[[Array], Array]
@@ -102,6 +103,7 @@ def bicgstab(
         rho = alpha = omega = np.ones(len(x))
         done = _length(residual) <= goal
         for _ in range(STEPS):
+            check_time()
             if done.all():
                 break
             before, rho = rho, _dot(shadow, residual)

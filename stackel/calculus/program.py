@@ -49,7 +49,20 @@ def _statement(node: Expression, names: list[str], exponent: Any) -> str:
     return f"{op}({', '.join(names)}{extra})"
 
 
-_ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "abs", "max"}
+_ELEMENTWISE = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "pow",
+    "exp",
+    "log",
+    "sqrt",
+    "tanh",
+    "abs",
+    "max",
+}
 
 
 @lru_cache(maxsize=256)

@@ -172,4 +172,3 @@ class Certificate(Shown):
     def _broken(self) -> str:
         name = max(self.violations, key=lambda key: self.violations[key])
         return f"{name} breaks its limit by {self.violations[name]:.3g}"
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from stackel.certificate.measures import (
     violations,
 )
 from stackel.followers.complementarity import FAR
-from stackel.followers.existence import uniqueness
+from stackel.followers.existence import Uniqueness, uniqueness
 from stackel.followers.replies import Replies, best_replies, settle_best
 from stackel.followers.response import Response
 from stackel.followers.starts import usual_size
@@ -33,6 +33,7 @@ from stackel.leaders.deviations import (
     search_range,
 )
 from stackel.leaders.lines import search_lines
+from stackel.run import Stop, within
 from stackel.types import Array
 
 POINTS = 97
@@ -58,6 +59,7 @@ def certify(
     anticipation: Anticipation = "equilibrium",
     tolerance: float = TOLERANCE,
     points: int = POINTS,
+    seconds: float | None = None,
 ) -> Certificate:
     """Measure a point, whoever found it.
 
@@ -69,6 +71,7 @@ def certify(
             equilibrium; ``"own_response"``, each one's own reply; ``"none"``, nothing.
         tolerance: gaps and violations up to this share of their scale count as none.
         points: size of the first grid over each leader's decision.
+        seconds: time limit [s]; a point that is not judged by then is unknown.
 
     Returns:
         gaps in units of payoff, violations in the limits' own units, and a verdict.
@@ -81,7 +84,11 @@ def certify(
     x = np.asarray(x, dtype=float).reshape(game.leader_shape)
     y = np.asarray(y, dtype=float).reshape(game.follower_shape)
     options: Any = {"anticipation": anticipation, "tolerance": tolerance, "points": points}
-    return certify_points(game, x[None], y[None], **options)[0]
+    try:
+        with within(seconds):
+            return certify_points(game, x[None], y[None], **options)[0]
+    except Stop:
+        return _cut_short(trace(game), anticipation, tolerance)
 
 
 def certify_points(
@@ -129,6 +136,32 @@ def certify_points(
     return out
 
 
+def _cut_short(calculus: Calculus, anticipation: Anticipation, tolerance: float) -> Certificate:
+    """What is known of a point when the time is up: nothing."""
+    I, J = calculus.n_followers, calculus.n_leaders
+    return Certificate(
+        verdict="unknown",
+        follower_gaps=np.full(I, np.inf),
+        leader_gaps=np.full(J, np.inf),
+        follower_scales=np.zeros(I),
+        leader_scales=np.zeros(J),
+        drifts=np.full(J, np.nan),
+        tolerance=tolerance,
+        exact_replies=False,
+        global_search=False,
+        resolution=np.full(J, np.inf),
+        trials=0,
+        unsettled=0,
+        violations={},
+        violation=np.nan,
+        individually_rational=True,
+        losers=(),
+        uniqueness=Uniqueness(np.nan, np.nan, False),
+        anticipation=anticipation,
+        reasons=("the time limit came before the point was judged",),
+    )
+
+
 @dataclass
 class _FollowerGains:
     """What the followers could gain, of B points.
@@ -158,6 +191,7 @@ class _Measured:
         self.followers = self._follower_side()
         lam = self.followers.best.lam[..., : calculus.m]
         self.settled = settle_best(calculus, x, self._as_response(lam))
+        self.unavailable: list[tuple[int, Array]] = []
         self.at = self.settled.map(lambda array, core: np.array(array))
         lost = np.flatnonzero(~self.settled.converged)
         self.at.put(lost, self._as_response(calculus.zeros((len(x),))[0])[lost])
@@ -171,6 +205,7 @@ class _Measured:
         lowest = np.fmin(lowest, np.minimum(self.now_l, self.base))
         span = np.fmax(reached, np.maximum(self.now_l, self.base)) - lowest
         self.scales_l = leader_scales(calculus, x, y, self.search.action, self.answers, span)
+        self.leader_gaps[self.leader_gaps <= self.scales_l.noise] = 0.0
         best = self.followers.best.action
         self.violations = violations(calculus, x, y, best, self.search.action)
         self.usual = np.broadcast_to(usual_size(calculus), len(x))
@@ -200,7 +235,9 @@ class _Measured:
         exact = best.concave & best.solved.all(-1)
         gaps = _gaps(best.payoff - now) + measures.slack(calculus, x, y, best)
         gaps = np.where(np.isfinite(now), gaps, np.inf)
-        return _FollowerGains(best, gaps, follower_scales(calculus, x, y, best), exact)
+        scales = follower_scales(calculus, x, y, best)
+        gaps = np.where(gaps <= scales.noise, 0.0, gaps)
+        return _FollowerGains(best, gaps, scales, exact)
 
     def _leader_side(self, points: int) -> tuple[Search, Array]:
         """Each leader's best moves alone, and what it has where the followers settle (B, J)."""
@@ -208,9 +245,20 @@ class _Measured:
         base = calculus.leader_values(x, at.y)[0]
         if calculus.leader_shape[0] == 1:
             oracle = Trials(calculus, x, at, self.anticipation)
-            return search_lines(calculus, x, oracle, points=points), base
+            found = search_lines(calculus, x, oracle, points=points)
+            self.unavailable = oracle.unavailable
+            return self._available(found), base
         points = max(points // 4, 17)
-        return search_jointly(calculus, x, at, self.anticipation, points=points), base
+        found = search_jointly(
+            calculus, x, at, self.anticipation, points=points, unavailable=self.unavailable
+        )
+        return self._available(found), base
+
+    def _available(self, found: Search) -> Search:
+        """Moves at which followers cannot meet their limits are not open to a leader: that they do
+        not settle there leaves nothing unknown."""
+        closed = np.bincount([k for k, _ in self.unavailable], minlength=len(self.x))
+        return replace(found, unsettled=np.maximum(found.unsettled - closed, 0))
 
     def _probe(self) -> tuple[Array, Array]:
         """What the followers answer to each leader's best move (B, J, I, n), and the least that a
@@ -318,17 +366,33 @@ class _Measured:
             notes.append(NOT_PROVED)
         if not self.bounded[k]:
             notes.append(NO_BOUNDS)
+        closed = [profile for element, profile in self.unavailable if element == k]
+        if closed:
+            notes.append(self._closed(k, np.array(closed)))
         if self.calculus.leader_shape[0] > 1:
             notes.append("leaders have several decisions each: their gap is a multi-start estimate")
         return notes
 
+    def _closed(self, k: int, profiles: Array) -> str:
+        """Where leaders cannot go, since followers cannot meet their limits there."""
+        moved_, name = profiles != self.x[k], self.calculus.leader_name
+        parts = []
+        for row, j in np.argwhere(moved_.any(0)):
+            values = profiles[moved_[:, row, j], row, j]
+            parts.append(f"leader {j} at {name} from {values.min():.6g} to {values.max():.6g}")
+        where = "; ".join(parts)
+        return f"moves not available, followers cannot meet their limits there: {where}"
+
     def _deviation(self, k: int, tolerance: float) -> Deviation | None:
         """The move of who gains most, as a share of its own scale, if that is too much."""
         (scale_l, scale_f), (noise_l, noise_f) = self._at(k, "scale"), self._at(k, "noise")
-        gains = self.sure_gaps[k], np.where(
-            np.isfinite(self.now_f[k]) & np.isfinite(self.followers.best.payoff[k]),
-            self.followers.gaps[k],
-            0.0,
+        gains = (
+            self.sure_gaps[k],
+            np.where(
+                np.isfinite(self.now_f[k]) & np.isfinite(self.followers.best.payoff[k]),
+                self.followers.gaps[k],
+                0.0,
+            ),
         )
         leaders = share(np.maximum(gains[0] - noise_l, 0.0), scale_l)
         followers = share(np.maximum(gains[1] - noise_f, 0.0), scale_f)

@@ -153,7 +153,9 @@ class Violations:
             raw: by how much it is broken (B, ...).
             relative: the same as a share of its size.
         """
-        raw, relative = (v.reshape(len(self.worst), -1).max(-1, initial=0.0) for v in (raw, relative))
+        raw, relative = (
+            v.reshape(len(self.worst), -1).max(-1, initial=0.0) for v in (raw, relative)
+        )
         self.raw[name] = np.maximum(self.raw.get(name, np.zeros(len(raw))), raw)
         for k in np.flatnonzero(relative > self.worst):
             self.name[k] = name

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from stackel.run import check_time
 from stackel.types import Array
 
 HALVINGS = 12
@@ -231,6 +232,7 @@ def _iterate(
     stalled, iterations = np.zeros(groups[0], dtype=int), np.zeros(groups[0], dtype=int)
     with np.errstate(all="ignore"):
         for iteration in range(max_iterations + 1):
+            check_time()
             part = system if len(live) == groups[0] else system.at(live)
             yl, ll = y[live], lam[live]
             scales, values = part.scales(yl, ll), part.values(yl, ll)

@@ -19,7 +19,6 @@ from stackel.followers.complementarity import Solution
 from stackel.followers.starts import inside, usual_size
 from stackel.followers.systems import CHUNK, Alone, Joint
 from stackel.game.game import Game
-from stackel.game.grids import middle
 from stackel.types import Array
 
 ARRAYS = ("y", "lam", "mu", "residual", "converged")
@@ -123,11 +122,6 @@ def settle(
     slowest = int(solution.iterations.max(initial=0))
     out = Response(y, lam, mu, solution.residual, solution.converged, slowest)
     return out.reshape(batch)
-
-
-def settled_in_the_middle(calculus: Calculus) -> Response:
-    """The followers' equilibrium in the middle of the leaders' bounds, to start others from."""
-    return settle(calculus, middle(*calculus.leader_bounds))
 
 
 def _newton_joint(system: Joint, start: Response | None, count: int, tolerance: float) -> Solution:

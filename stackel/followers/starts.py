@@ -7,7 +7,6 @@ import numpy as np
 from stackel.calculus.calculus import Calculus, trace
 from stackel.calculus.yardsticks import system_sizes
 from stackel.game.game import Game
-from stackel.game.grids import middle
 from stackel.types import Array
 
 
@@ -26,8 +25,7 @@ def usual_size(calculus: Calculus) -> Array:
 def _usual_size(calculus: Calculus) -> Array:
     """The size of the first guess, or of what the payoffs ask for there: the length on which their
     slopes change."""
-    guess = calculus.first_guess
-    x, none = middle(*calculus.leader_bounds), calculus.zeros(guess.shape[:-2])
+    (x, guess), none = calculus.footing, calculus.zeros(calculus.first_guess.shape[:-2])
     (field, *_), _ = system_sizes(calculus, guess, x, *none)
     blocks = calculus.own_blocks(guess, guess, x, *none)[0]
     with np.errstate(all="ignore"):

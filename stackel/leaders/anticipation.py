@@ -11,6 +11,7 @@ import numpy as np
 
 from stackel.calculus.calculus import Calculus
 from stackel.errors import OptionError
+from stackel.followers.feasibility import feasible_replies
 from stackel.followers.replies import settle_best
 from stackel.followers.response import Response, reply, settle
 from stackel.followers.sensitivity import sensitivity
@@ -79,6 +80,10 @@ class Trials:
         x: leader actions (B, d, J) from which they try others.
         at: the followers' answers there.
         anticipation: what leaders foresee.
+
+    Attributes:
+        unavailable: trials at which the followers cannot meet their limits, so that no leader can
+            go there: the element and the leader actions (d, J) of each.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Trials:
             self.straight = ~bound & np.isfinite(self.moves).all((-1, -2, -3))
             self.moves[~self.straight] = 0.0
         self._known: list[tuple[Array, Response]] = []  # the first batch, and the last one
+        self.unavailable: list[tuple[int, Array]] = []
 
     def __call__(self, trials: Array, element: Array) -> tuple[Array, Array]:
         """Follower actions (N, I, n) at leader actions (N, d, J), and which are good (N,).
@@ -133,7 +139,17 @@ class Trials:
         return answer.y, answer.converged
 
     def _settle(self, trials: Array, element: Array, start: Response) -> Response:
-        return settle_best(self.calculus.at(element), trials, start, TRIAL, GRID)
+        answer = settle_best(self.calculus.at(element), trials, start, TRIAL, GRID)
+        if (self.calculus.m or self.calculus.k) and not answer.converged.all():
+            self._feasible(trials, element, answer)
+        return answer
+
+    def _feasible(self, trials: Array, element: Array, answer: Response) -> None:
+        """Remember where followers are not settled because they cannot meet their limits."""
+        for k in np.flatnonzero(~answer.converged):
+            one = self.calculus.at(element[[k]])
+            if not feasible_replies(one, trials[[k]], self.at.y[element[k]]).all():
+                self.unavailable.append((int(element[k]), trials[k]))
 
     def _ahead(self, trials: Array, element: Array) -> Response:
         """Starts to first order from where the leaders stand; without multipliers: far from where

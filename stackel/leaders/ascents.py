@@ -49,7 +49,13 @@ MOST = 8_000
 
 
 def search_jointly(
-    calculus: Calculus, x: Array, at: Response, anticipation: Anticipation, *, points: int = 33
+    calculus: Calculus,
+    x: Array,
+    at: Response,
+    anticipation: Anticipation,
+    *,
+    points: int = 33,
+    unavailable: list[tuple[int, Array]] | None = None,
 ) -> Search:
     """The best that each leader finds over all its decisions together, the other leaders held.
 
@@ -59,6 +65,8 @@ def search_jointly(
         at: the followers' responses there.
         anticipation: what leaders foresee.
         points: grid along each decision.
+        unavailable: gets the trials at which followers cannot meet their limits, with the element
+            of each.
     """
     found = []
     for k in range(len(x)):
@@ -66,6 +74,8 @@ def search_jointly(
         oracle = Trials(one, x[k : k + 1], at[[k]], anticipation)
         exact = at[[k]] if anticipation == "equilibrium" else None
         found.append(_search(one, x[k : k + 1], oracle, exact, points))
+        if unavailable is not None:
+            unavailable += [(k, profile) for _, profile in oracle.unavailable]
     return Search(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 

@@ -24,6 +24,7 @@ Oracle = Callable[[Array, Array], tuple[Array, Array]]
 FEASIBLE = 1e-9
 """A leader limit counts as met up to this share of what its terms move by."""
 
+
 @dataclass(frozen=True)
 class Deviation:
     """A player's profitable move.

@@ -214,8 +214,16 @@ class _Search:
         low, high = search_range(self.calculus, self.x)
         width = np.where(high > low, high - low, 1.0)
         for k in index:
-            near = [(np.abs(self.x[k] - old[k]) <= 1e-6 * width[k]).all() for old in trail]
-            if any(near):
-                steps_ = [*(old[k] for old in trail[near.index(True) :]), self.x[k]]
+            far = np.array([(np.abs(self.x[k] - old[k]) / width[k]).max() for old in trail])
+            near = far <= 1e-6
+            if near.any():
+                first = int(near.argmax())
+                if (
+                    far[first:].max() <= 1e-5
+                ):  # it has not been away: it stands, to what it can tell
+                    broken = broken_limit(self.calculus.at([k]), self.x[[k]], self.at.y[[k]])
+                    self.end(k, Status.FAILED if broken else Status.CONVERGED, broken)
+                    continue
+                steps_ = [*(old[k] for old in trail[first:]), self.x[k]]
                 shown = " -> ".join(np.array2string(v.ravel(), precision=6) for v in steps_)
                 self.end(k, Status.CYCLE, f"best actions in turn: {shown}")

@@ -106,9 +106,7 @@ class Stationarity(complementarity.System):
         floor = 1e-12 * h.max(-1, keepdims=True, initial=1e-300)
         return np.where(h > floor, h, 1.0), np.ones_like(lam), np.ones_like(lam)
 
-    def lengths(
-        self, y: Array, lam: Array, scales: complementarity.Scales
-    ) -> complementarity.Pair:
+    def lengths(self, y: Array, lam: Array, scales: complementarity.Scales) -> complementarity.Pair:
         width = self.high - self.low
         return np.where(np.isfinite(width) & (width > 0), width, 1.0 + np.abs(y)), lam
 

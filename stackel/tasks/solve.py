@@ -16,6 +16,7 @@ from stackel.calculus.calculus import Calculus, trace
 from stackel.calculus.yardsticks import apart
 from stackel.certificate.certificate import TOLERANCE
 from stackel.errors import OptionError, Refusal, StackelError
+from stackel.followers.feasibility import somewhere
 from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game
@@ -23,7 +24,7 @@ from stackel.game.grids import middle
 from stackel.leaders.anticipation import Anticipation, check_anticipation
 from stackel.leaders.deviations import search_range
 from stackel.results.equilibrium import Equilibrium, NotConverged
-from stackel.run import Callback, Point, Run, Status, Stop
+from stackel.run import Callback, Point, Run, Status, Stop, time_left, within
 from stackel.tasks.checks import check
 from stackel.tasks.progress import progress as progress_line
 from stackel.types import Array
@@ -83,8 +84,8 @@ def solve(
         starts: how many starts to try, the others drawn at random within the leaders' bounds;
             distinct equilibria are listed in the answer's ``others``.
         seed: of the random numbers, for backends that draw any.
-        time_limit: seconds after which to stop and keep the best point so far; a certificate of
-            that point still comes on top.
+        time_limit: seconds for everything, restarts and certificates included; the best point so
+            far is kept, and is unknown if no time was left to judge it.
         tolerance: gaps and violations up to this share of their scale count as none.
         restarts: how often to start again from a leader's better deviation.
         certificate: False skips it (for very large markets); nothing is then vouched for.
@@ -102,10 +103,11 @@ def solve(
         Refusal: the backend cannot solve this game; names those that can.
         NotConverged: no equilibrium within tolerance; carries the result.
     """  # noqa: DOC501 - refuse() makes a Refusal
+    began = time.perf_counter()
     check_anticipation(anticipation)
     check(game)
     terms = Terms(tolerance, restarts, certificate, time_limit)
-    first = None if start is None else _read_start(game, start)
+    first = _settled(trace(game)) if start is None else _read_start(game, start)
     if not isinstance(starts, int) or starts < 1:
         raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
     automatic = registry.left_open(backend, options)
@@ -117,8 +119,14 @@ def solve(
     line = progress_line(str(game), time_limit, known) if progress else nullcontext(callback)
     best: Equilibrium | None = None
     tried: list[str] = []
-    began = time.perf_counter()
-    with line as report:
+    with (
+        line as report,
+        within(
+            None
+            if time_limit is None
+            else began + time_limit + grace(time_limit) - time.perf_counter()
+        ),
+    ):
         for candidate in candidates:
             if isinstance(candidate, str):  # looked at only when its turn comes
                 declined = registry.reasons(candidate, game)
@@ -155,6 +163,11 @@ def solve(
     if why and throw:
         raise NotConverged(best, why)
     return best
+
+
+def grace(time_limit: float) -> float:
+    """What a certificate may take when the time limit [s] is up [s]."""
+    return max(0.5, 0.08 * time_limit)
 
 
 def backends(game: Game) -> pd.DataFrame:
@@ -200,6 +213,16 @@ class Terms:
             raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
         if not isinstance(restarts, int) or restarts < 0:
             raise OptionError(f"restarts = {restarts!r}; expected a whole number of at least 0")
+
+
+def _settled(calculus: Calculus) -> Array | None:
+    """Leader actions to start from, where the middle of their bounds will not do: the followers
+    have no answer there, and one elsewhere."""
+    if not (calculus.m or calculus.k):
+        return None
+    x, answer = calculus.once(somewhere)
+    centre = middle(*calculus.leader_bounds)
+    return x if answer.converged and (x != centre).any() else None
 
 
 def _read_start(game: Game, start: Any) -> Array:
@@ -271,7 +294,7 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
         eq = _answer(game, backend, run, point, attempt)
         if terms.certificate and point.status is not Status.INTERRUPTED:
             try:
-                eq = eq.certify(tolerance=terms.tolerance)
+                eq = eq.certify(tolerance=terms.tolerance, seconds=time_left())
             except KeyboardInterrupt:
                 detail = "interrupted while the point was being certified"
                 eq = replace(eq, status=Status.INTERRUPTED, detail=detail)
@@ -300,8 +323,10 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
 
 def _guarded(game: Game, backend: Backend, run: Run) -> Point:
     """The backend's point; stopped, interrupted or broken, the best it had until then."""
+    left = None if run.time_limit is None else run.time_limit - run.elapsed
     try:
-        return backend.solve(game, run)
+        with within(left):
+            return backend.solve(game, run)
     except Stop as stop:
         return _kept(game, run, stop.status, "")
     except KeyboardInterrupt:
@@ -350,11 +375,12 @@ def _polished(
 ) -> tuple[Array, Array, dict[str, Array]]:
     """A point within its bounds, its followers settled to all digits where they nearly were: they
     lose next to nothing by the last ones, a leader may gain by them."""
-    x, y = (
-        np.clip(v, *b) for v, b in ((x, calculus.leader_bounds), (y, calculus.follower_bounds))
-    )
+    x, y = (np.clip(v, *b) for v, b in ((x, calculus.leader_bounds), (y, calculus.follower_bounds)))
     lam, mu = calculus.zeros(())
-    at = settle(calculus, x, Response(y, lam, mu, np.array(np.inf), np.array(False)))
+    try:
+        at = settle(calculus, x, Response(y, lam, mu, np.array(np.inf), np.array(False)))
+    except Stop:
+        return x, y, multipliers
     if at.converged and apart(y, at.y, calculus.follower_bounds, -1) <= POLISHED:
         return x, np.array(at.y), {**multipliers, **calculus.named(at.lam, at.mu)}
     return x, y, multipliers
