@@ -32,15 +32,18 @@ class Expression:
         args: what it is applied to.
         shape: the core shape of its value.
         param: what else the operation needs: an input's name, a constant's value, axes.
+        made_of: of a constant that was computed from others, by what operation, of which and with
+            what else: its value is rounded, what it stands for is not.
     """
 
-    __slots__ = ("args", "op", "param", "shape")
+    __slots__ = ("args", "made_of", "op", "param", "shape")
 
     def __init__(self, op: str, args: tuple[Expression, ...], shape: Shape, param: Any = None):
         self.op = op
         self.args = args
         self.shape = shape
         self.param = param
+        self.made_of: tuple[str, tuple[Expression, ...], Any] | None = None
 
     ndim = 2
 
@@ -183,7 +186,9 @@ def _fold(op: str, args: tuple[Expression, ...], shape: Shape, param: Any = None
     """Make a node; of constants only, compute it now."""
     if args and all(a.is_constant and isinstance(a.param, np.ndarray) for a in args):
         with np.errstate(all="ignore"):
-            return constant(evaluate(op, [a.param for a in args], param))
+            folded = constant(evaluate(op, [a.param for a in args], param))
+        folded.made_of = op, args, param
+        return folded
     return Expression(op, args, shape, param)
 
 
@@ -261,8 +266,10 @@ def transpose(value: Any) -> Expression:
         return node.args[0]
     if node.is_constant:
         dense = isinstance(node.param, np.ndarray)
-        turned = node.param.swapaxes(-1, -2) if dense else node.param.T
-        return constant(turned)
+        turned = constant(node.param.swapaxes(-1, -2) if dense else node.param.T)
+        if dense and node.made_of is not None:
+            turned.made_of = "transpose", (node,), None
+        return turned
     return Expression("transpose", (node,), node.shape[::-1])
 
 

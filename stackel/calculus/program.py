@@ -6,10 +6,10 @@ reader has run, so that a million followers need a handful of arrays rather than
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,23 +20,45 @@ Program = Callable[..., tuple[Any, ...]]
 """Arrays of the inputs to arrays of the outputs."""
 
 
-def _identity(node: Expression, number: dict[int, int]) -> tuple[Any, ...]:
-    """What makes two nodes equal: the same operation of the same arguments."""
-    if node.op == "const":
+class Target(NamedTuple):
+    """What a program runs on.
+
+    Attributes:
+        calls: its operations, by name.
+        constant: what it makes of a constant's node.
+        powers: whether some powers are written as products.
+    """
+
+    calls: Mapping[str, Callable[..., Any]]
+    constant: Callable[[Expression], Any]
+    powers: bool
+
+
+NUMPY = Target(CALLS, lambda node: node.param, True)
+
+
+def _identity(node: Expression, number: dict[int, int], rounded: bool) -> tuple[Any, ...]:
+    """What makes two nodes equal: the same operation of the same arguments; of constants the same
+    numbers, if it does not matter what they are rounded from."""
+    if node.op == "const" and (rounded or node.made_of is None):
         value = node.param
         small = isinstance(value, np.ndarray) and value.size <= 64
         return ("const", value.shape, value.tobytes()) if small else ("const", id(value))
+    if node.op == "const":
+        return ("const", "made", id(node))
     if node.op == "input":
         return ("input", node.param)
     return (node.op, tuple(number[id(a)] for a in node.args), node.param)
 
 
-def _statement(node: Expression, names: list[str], exponent: Any) -> str:
+def _statement(node: Expression, names: list[str], exponent: Any, powers: bool) -> str:
     op = node.op
     if op in INFIX:
         return f"{names[0]} {INFIX[op]} {names[1]}"
     if op == "neg":
         return f"-{names[0]}"
+    if op == "pow" and exponent is not None and not powers:
+        return f"pow({names[0]}, {exponent!r})"
     if op == "pow" and exponent is not None:
         special = {2.0: "square({})", -1.0: "reciprocal({})", 0.5: "sqrt({})"}
         special[3.0] = "{0} * square({0})"
@@ -95,11 +117,18 @@ def _relaxed(outputs: Sequence[Expression]) -> list[Expression]:
     return [whole(o) for o in outputs]
 
 
-def compile_program(inputs: Sequence[Expression], outputs: Sequence[Expression]) -> Program:
+def compile_program(
+    inputs: Sequence[Expression], outputs: Sequence[Expression], target: Target = NUMPY
+) -> Program:
     """A function of the inputs' arrays (batch axes in front) that returns the outputs' arrays.
 
     The values of outputs that do not depend on batched inputs come without batch axes; they
     broadcast against the rest.
+
+    Args:
+        inputs: the inputs, in the order of the function's arguments.
+        outputs: what it returns.
+        target: what it runs on.
     """
     outputs = _relaxed(outputs)
     order = ordered(outputs)
@@ -107,14 +136,14 @@ def compile_program(inputs: Sequence[Expression], outputs: Sequence[Expression])
     classes: dict[tuple[Any, ...], int] = {}
     nodes: list[Expression] = []
     for node in order:
-        index = classes.setdefault(_identity(node, number), len(nodes))
+        index = classes.setdefault(_identity(node, number, target is NUMPY), len(nodes))
         if index == len(nodes):
             nodes.append(node)
         number[id(node)] = index
 
     last_use = {number[id(a)]: i for i, node in enumerate(nodes) for a in node.args}
     kept = {number[id(o)] for o in outputs}
-    namespace: dict[str, Any] = dict(CALLS)
+    namespace: dict[str, Any] = dict(target.calls)
     name: dict[int, str] = {}
     free: list[str] = []
     registers = 0
@@ -126,13 +155,13 @@ def compile_program(inputs: Sequence[Expression], outputs: Sequence[Expression])
             continue
         if node.op == "const":
             name[i] = f"c{i}"
-            namespace[name[i]] = node.param
+            namespace[name[i]] = target.constant(node)
             continue
         arguments = [number[id(a)] for a in node.args]
         exponent = None
         if node.op == "pow" and node.args[1].param.size == 1:
             exponent = float(node.args[1].param.item())
-        statement = _statement(node, [name[a] for a in arguments], exponent)
+        statement = _statement(node, [name[a] for a in arguments], exponent, target.powers)
         free.extend(
             name[a]
             for a in set(arguments)
