@@ -93,19 +93,10 @@ def compile_boxes(inputs: Sequence[Expression], outputs: Sequence[Expression]) -
     program = compile_program(inputs, _tightened(outputs), TARGET)
 
     def evaluate(*boxes: Interval) -> tuple[Interval, ...]:
-        lost: list[str] = []
-        with np.errstate(all="ignore", under="call", call=lambda kind, flag: lost.append(kind)):
-            found = program(*boxes)
-        if lost:  # a product that is too small for a number may have come out as an exact 0
-            return tuple(_unsure(v) for v in found)
-        return found
+        with np.errstate(all="ignore"):
+            return program(*boxes)
 
     return evaluate
-
-
-def _unsure(a: Interval) -> Interval:
-    """Wider by more than underflow takes away, factors of ordinary size allowed for."""
-    return Interval(a.lo - 1e-250, a.hi + 1e-250)
 
 
 def _tightened(outputs: Sequence[Expression]) -> list[Expression]:

@@ -143,7 +143,7 @@ class Interval:
             hi = np.maximum(np.maximum(p, q), np.maximum(r, s))
         if np.isnan(lo).any() or np.isnan(hi).any():  # 0 times an infinite end
             lo, hi = _endless_product(self, o)
-        return _outwards(lo, hi)
+        return _product(lo, hi, self, o)
 
     __rmul__ = __mul__
 
@@ -154,7 +154,7 @@ class Interval:
         p, q, r, s = self.lo / o.lo, self.lo / o.hi, self.hi / o.lo, self.hi / o.hi
         lo = np.minimum(np.minimum(p, q), np.minimum(r, s))
         hi = np.maximum(np.maximum(p, q), np.maximum(r, s))
-        return _outwards(lo, hi)
+        return _product(lo, hi, self, o)
 
     def __rtruediv__(self, other: Any) -> Interval:
         return lift(other) / self
@@ -211,9 +211,24 @@ def _sum(lo: Array, hi: Array) -> Interval:
     return _outwards(lo, hi)
 
 
+def _product(lo: Array, hi: Array, a: Interval, b: Interval) -> Interval:
+    """One step outwards. A product that is 0 stays so if a factor is, or if its sign is known;
+    else it may be 0 by underflow."""
+    out = _outwards(lo, hi)
+    low, high = lo == 0, hi == 0
+    if low.any() or high.any():
+        exact = (a.mag == 0) | (b.mag == 0)
+        same = (a.lo >= 0) & (b.lo >= 0) | (a.hi <= 0) & (b.hi <= 0)
+        other = (a.lo >= 0) & (b.hi <= 0) | (a.hi <= 0) & (b.lo >= 0)
+        return Interval(
+            np.where(low & ~(exact | same), -TINY, out.lo),
+            np.where(high & ~(exact | other), TINY, out.hi),
+        )
+    return out
+
+
 def _outwards(lo: Array, hi: Array) -> Interval:
-    """One step outwards; zeros stay. A product that is 0 by underflow is noticed by who evaluates
-    (:mod:`stackel.calculus.boxes`)."""
+    """One step outwards; zeros stay."""
     return Interval(
         np.where(lo == 0, 0.0, np.nextafter(lo, -INF)),
         np.where(hi == 0, 0.0, np.nextafter(hi, INF)),
@@ -261,7 +276,8 @@ def square(a: Interval) -> Interval:
     p, q = a.lo * a.lo, a.hi * a.hi
     lo = np.where((a.lo <= 0) & (a.hi >= 0), 0.0, np.minimum(p, q))
     out = _outwards(lo, np.maximum(p, q))
-    return Interval(np.maximum(out.lo, 0.0), out.hi)
+    hi = np.where((out.hi == 0) & (a.mag > 0), TINY, out.hi)
+    return Interval(np.maximum(out.lo, 0.0), hi)
 
 
 def reciprocal(a: Interval) -> Interval:

@@ -173,9 +173,9 @@ def compile_program(
             name[i] = f"t{registers}"
             registers += 1
         lines.append(f"    {name[i]} = {statement}")
-    results = ", ".join(name[number[id(o)]] for o in outputs)
+    results = "".join(f"{name[number[id(o)]]}, " for o in outputs)
     header = f"def program({', '.join(input_names[s.param] for s in inputs)}):"
-    source = "\n".join([header, *lines, f"    return ({results},)"])
+    source = "\n".join([header, *lines, f"    return ({results})"])
     exec(_code(source), namespace)
     return namespace["program"]
 
