@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stackel.certificate.measures import share
+from stackel.certificate.proof import Proof
 from stackel.followers.existence import Uniqueness
 from stackel.leaders.anticipation import Anticipation
 from stackel.leaders.deviations import Deviation
@@ -69,6 +70,7 @@ class Certificate(Shown):
         deviation: the move that refutes the point, if any.
         reasons: why the point could not be judged, in words.
         notes: caveats in words.
+        proof: what is proved, if that was tried.
     """
 
     verdict: Verdict
@@ -92,6 +94,7 @@ class Certificate(Shown):
     deviation: Deviation | None = None
     reasons: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    proof: Proof | None = None
 
     def __bool__(self) -> bool:
         return self.holds
@@ -151,6 +154,10 @@ class Certificate(Shown):
         step = f", spacing {self.resolution.max():.2g}" if self.global_search else ""
         left_out = f", {self.unsettled} of them not settled" if self.unsettled else ""
         yield "search", f"{kind}: {self.trials} trial moves{step}{left_out}"
+        if self.proof is not None:
+            yield "proof", str(self.proof)
+            if self.verdict == "proved":
+                yield from (("given", what) for what in self.proof.assumes)
         if self.anticipation != "equilibrium":
             yield "anticipation", self.anticipation
         for note in self.notes:
@@ -164,6 +171,8 @@ class Certificate(Shown):
             return f"refuted: {self.deviation or self._broken()}"
         if self.verdict == "unknown":
             return f"unknown: {'; '.join(self.reasons)}"
+        if self.verdict == "proved":
+            return f"proved: {self.proof}"
         return (
             f"{self.verdict}: no follower gains more than {self.relative_follower_gap:.2g} of what "
             f"is at stake for it, no leader more than {self.relative_leader_gap:.2g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from stackel.certificate.measures import (
     share,
     violations,
 )
+from stackel.certificate.proof import Progress, prove, worth_trying
 from stackel.followers.complementarity import FAR
 from stackel.followers.existence import Uniqueness, uniqueness
 from stackel.followers.replies import Replies, best_replies, settle_best
@@ -35,6 +36,9 @@ from stackel.leaders.deviations import (
 from stackel.leaders.lines import search_lines
 from stackel.run import Stop, within
 from stackel.types import Array
+
+Asked = Literal["auto", True, False]
+"""Whether a proof is asked for."""
 
 POINTS = 97
 """Trial decisions on each leader's first grid."""
@@ -59,7 +63,10 @@ def certify(
     anticipation: Anticipation = "equilibrium",
     tolerance: float = TOLERANCE,
     points: int = POINTS,
+    proof: Asked = "auto",
+    boxes: int | None = None,
     seconds: float | None = None,
+    progress: Progress | None = None,
 ) -> Certificate:
     """Measure a point, whoever found it.
 
@@ -71,7 +78,12 @@ def certify(
             equilibrium; ``"own_response"``, each one's own reply; ``"none"``, nothing.
         tolerance: gaps and violations up to this share of their scale count as none.
         points: size of the first grid over each leader's decision.
-        seconds: time limit [s]; a point that is not judged by then is unknown.
+        proof: whether to prove that nobody gains: ``"auto"``, of a game that is small enough to;
+            True, in any case, and say what was lacking; False, not.
+        boxes: most boxes of a leader's actions to look at for it; default by the game's size.
+        seconds: time limit [s]; a point that is not judged by then is unknown, one that is not
+            proved by then what the search says.
+        progress: called with the boxes looked at so far and the player that they are about.
 
     Returns:
         gaps in units of payoff, violations in the limits' own units, and a verdict.
@@ -84,11 +96,51 @@ def certify(
     x = np.asarray(x, dtype=float).reshape(game.leader_shape)
     y = np.asarray(y, dtype=float).reshape(game.follower_shape)
     options: Any = {"anticipation": anticipation, "tolerance": tolerance, "points": points}
-    try:
-        with within(seconds):
-            return certify_points(game, x[None], y[None], **options)[0]
-    except Stop:
-        return _cut_short(trace(game), anticipation, tolerance)
+    calculus = trace(game)
+    with within(seconds):
+        try:
+            found = certify_points(calculus, x[None], y[None], **options)[0]
+        except Stop:
+            return _cut_short(calculus, anticipation, tolerance)
+        wanted = proof is True or (proof == "auto" and worth_trying(calculus))
+        if not wanted or anticipation != "equilibrium" or found.verdict == "refuted":
+            return found
+        try:
+            return _proved(calculus, x, y, found, boxes, progress)
+        except (Stop, KeyboardInterrupt) as stop:
+            cut = "the time limit" if isinstance(stop, Stop) else "an interrupt"
+            return replace(found, notes=(*found.notes, f"{cut} ended the proof before its end"))
+
+
+def _proved(
+    calculus: Calculus,
+    x: Array,
+    y: Array,
+    found: Certificate,
+    boxes: int | None,
+    progress: Progress | None,
+) -> Certificate:
+    """A certificate with the proof of its point, or with what a proof found against it."""
+    scales, tolerance = (found.leader_scales, found.follower_scales), found.tolerance
+    proof = prove(calculus, x, y, scales, tolerance=tolerance, boxes=boxes, progress=progress)
+    refuting = proof.refuting
+    if refuting is not None:
+        has = calculus.leader_values(x, y)[0]
+        if refuting.player == "follower":
+            has = calculus.follower_payoffs(y, y, x)
+        assert refuting.action is not None
+        deviation = Deviation(
+            refuting.player,
+            refuting.index,
+            refuting.action,
+            float(has[refuting.index]),
+            refuting.found,
+            refuting.answer,
+        )
+        return replace(found, verdict="refuted", deviation=deviation, proof=proof)
+    if proof.proved and found.violation <= tolerance:
+        return replace(found, verdict="proved", reasons=(), proof=proof)
+    return replace(found, proof=proof)
 
 
 def certify_points(

@@ -108,6 +108,7 @@ def solve_many(
             "tolerance": tolerance,
             "restarts": restarts,
             "certificate": certificate,
+            "proof": False,
         }
         named = "auto" if automatic else chosen[0]
         try:

@@ -15,6 +15,7 @@ from stackel.backend import Backend
 from stackel.calculus.calculus import Calculus, trace
 from stackel.calculus.yardsticks import apart
 from stackel.certificate.certificate import TOLERANCE
+from stackel.certificate.certify import Asked
 from stackel.errors import OptionError, Refusal, StackelError
 from stackel.followers.feasibility import somewhere
 from stackel.followers.response import Response, settle
@@ -62,6 +63,7 @@ def solve(
     tolerance: float = TOLERANCE,
     restarts: int = 4,
     certificate: bool = True,
+    proof: Asked = "auto",
     throw: bool | None = None,
     progress: bool = False,
     callback: Callback | None = None,
@@ -89,6 +91,7 @@ def solve(
         tolerance: gaps and violations up to this share of their scale count as none.
         restarts: how often to start again from a leader's better deviation.
         certificate: False skips it (for very large markets); nothing is then vouched for.
+        proof: whether to prove the answer, see :func:`stackel.certify`.
         throw: raise :class:`NotConverged` if the answer is not an equilibrium within tolerance;
             False returns it all the same, which is the default for learners: their answers are
             measured, not promised.
@@ -106,7 +109,7 @@ def solve(
     began = time.perf_counter()
     check_anticipation(anticipation)
     check(game)
-    terms = Terms(tolerance, restarts, certificate, time_limit)
+    terms = Terms(tolerance, restarts, certificate, time_limit, proof)
     first = _settled(trace(game)) if start is None else _read_start(game, start)
     if not isinstance(starts, int) or starts < 1:
         raise OptionError(f"starts = {starts!r}; expected a whole number of at least 1")
@@ -204,6 +207,7 @@ class Terms:
     restarts: int
     certificate: bool
     time_limit: float | None
+    proof: Asked = "auto"
 
     def __post_init__(self) -> None:
         limit, tolerance, restarts = self.time_limit, self.tolerance, self.restarts
@@ -211,6 +215,8 @@ class Terms:
             raise OptionError(f"time_limit = {limit!r}; expected a positive number of seconds")
         if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
             raise OptionError(f"tolerance = {tolerance!r}; expected a number between 0 and 1")
+        if self.proof not in ("auto", True, False):
+            raise OptionError(f"proof = {self.proof!r}; expected 'auto', True or False")
         if not isinstance(restarts, int) or restarts < 0:
             raise OptionError(f"restarts = {restarts!r}; expected a whole number of at least 0")
 
@@ -294,7 +300,9 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
         eq = _answer(game, backend, run, point, attempt)
         if terms.certificate and point.status is not Status.INTERRUPTED:
             try:
-                eq = eq.certify(tolerance=terms.tolerance, seconds=time_left())
+                eq = eq.certify(
+                    tolerance=terms.tolerance, seconds=time_left(), proof=terms.proof
+                )
             except KeyboardInterrupt:
                 detail = "interrupted while the point was being certified"
                 eq = replace(eq, status=Status.INTERRUPTED, detail=detail)
