@@ -45,7 +45,9 @@ def main(followers: int) -> None:
     shares = np.quantile(bought, [0.0, 0.5, 1.0]).round(4)
     print(f"followers buy {shares[0]} at least, {shares[1]} in the median, {shares[2]} at most")
     print(
-        eq.certificate or "not certified: pass a smaller number of followers to see a certificate"
+        eq.certificate
+        if eq.certificate is not None
+        else "not certified: pass a smaller number of followers to see a certificate"
     )
 
 

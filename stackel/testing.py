@@ -19,8 +19,9 @@ from stackel.game.game import Action, Game
 from stackel.game.grids import middle
 from stackel.results.equilibrium import NotConverged
 from stackel.run import Point, Run, Status
+from stackel.tasks.attempts import APART
 from stackel.tasks.checks import check
-from stackel.tasks.solve import APART, solve
+from stackel.tasks.solve import solve
 from stackel.types import Array
 
 TRIALS = 8

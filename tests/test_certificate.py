@@ -116,7 +116,7 @@ def test_local_optimum_is_refuted_by_the_global_search() -> None:
 )
 def test_known_equilibria_are_certified(name: str) -> None:
     verdict = stackel.certify(*_known(name))
-    assert verdict.verdict == "searched"
+    assert verdict.verdict in ("proved", "searched")
     assert verdict.exact_replies
     assert verdict.global_search
 
@@ -193,7 +193,7 @@ def test_violations_are_named_and_refute() -> None:
 
 def test_shared_limits_bind_each_deviation() -> None:
     game, x, y = _known("shared-capacity")
-    assert stackel.certify(game, x, y).verdict == "searched"
+    assert stackel.certify(game, x, y).verdict in ("proved", "searched")
     # Any split of the capacity is a generalised Nash equilibrium of the followers: nobody can
     # take more while the others hold theirs, but this one is not what the followers settle to.
     verdict = stackel.certify(game, [[1.0]], [[0.6], [0.4]])

@@ -138,7 +138,7 @@ def test_json_is_what_save_writes_and_a_summary(tmp_path: Path) -> None:
     np.testing.assert_allclose(summary["leader_payoffs"], eq.leader_payoffs)
     np.testing.assert_allclose(summary["follower_payoffs"], eq.follower_payoffs)
     assert summary["is_equilibrium"] is True
-    assert (summary["verdict"], summary["status"]) == ("searched", "converged")
+    assert (summary["verdict"], summary["status"]) == ("proved", "converged")
     (tmp_path / "eq.json").write_text(result.stdout, encoding="utf-8")
     again = stackel.Equilibrium.load(tmp_path / "eq.json")
     np.testing.assert_array_equal(again.leader_actions, summary["leader_actions"])

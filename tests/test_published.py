@@ -110,7 +110,7 @@ def test_every_tax_up_to_the_kink_is_optimal() -> None:
     game = carbon_tax.simple_blu(tax_cap=20.0)
     for tax in (0.0, 10.0, 20.0):
         y = response.settle(game, np.array([[tax]])).y
-        assert stackel.certify(game, np.array([[tax]]), y).verdict == "searched"
+        assert stackel.certify(game, np.array([[tax]]), y).verdict in ("proved", "searched")
 
 
 def test_a_corner_of_two_taxes_is_left() -> None:

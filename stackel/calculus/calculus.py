@@ -167,7 +167,11 @@ class Calculus(Memo):
     # -- the followers' problem ----------------------------------------------------------------
 
     def arguments(self, y: Array, r: Array, x: Array, lam: Array, mu: Array) -> list[Array]:
-        """Those of :meth:`system`, as the programs of the followers' conditions take them."""
+        """Those of :meth:`system`, as the programs of the followers' conditions take them.
+
+        Args:
+            y, r, x, lam, mu: as for :meth:`system`.
+        """
         out, start = [y, r, x, lam], 0
         for e in self.formulas.shared_limits.values():
             stop = start + e.shape[0] * e.shape[1]

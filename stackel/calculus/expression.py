@@ -32,6 +32,8 @@ class Expression:
         args: what it is applied to.
         shape: the core shape of its value.
         param: what else the operation needs: an input's name, a constant's value, axes.
+
+    Attributes:
         made_of: of a constant that was computed from others, by what operation, of which and with
             what else: its value is rounded, what it stands for is not.
     """

@@ -6,15 +6,14 @@ where that limit is broken. Limits themselves have values there, and lead to whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
 from stackel.types import Array
 
-if TYPE_CHECKING:
-    from stackel.calculus.calculus import Calculus
+Calculus = Any  # a stackel.calculus.Calculus, which asks here for its footing
 
 MARGINS = (0.3, 0.1, 0.03, 0.01)
 """How far inside their limits actions are looked for, as a share of what these are made of."""

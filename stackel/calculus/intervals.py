@@ -40,8 +40,8 @@ class Interval:
     __array_ufunc__ = None
 
     def __init__(self, lo: Any, hi: Any = None) -> None:
-        self.lo: Array = np.asarray(lo, dtype=float)
-        self.hi: Array = self.lo if hi is None else np.asarray(hi, dtype=float)
+        self.lo: Any = np.asarray(lo, dtype=float)
+        self.hi: Any = self.lo if hi is None else np.asarray(hi, dtype=float)
         self._sign: int | None = None
 
     @property
@@ -83,7 +83,7 @@ class Interval:
         return np.maximum(np.abs(self.lo), np.abs(self.hi))
 
     @property
-    def finite(self) -> Array:
+    def finite(self) -> Any:
         """Where both ends are."""
         return np.isfinite(self.lo) & np.isfinite(self.hi)
 
@@ -251,20 +251,24 @@ def _increasing(function: Any, a: Interval, domain: float = -INF) -> Interval:
 
 
 def exp(a: Interval) -> Interval:
+    """The exponential."""
     out = _increasing(np.exp, a)
     return Interval(np.maximum(out.lo, 0.0), out.hi)
 
 
 def log(a: Interval) -> Interval:
+    """The natural logarithm; of what may be negative the whole line."""
     return _increasing(np.log, a, 0.0)
 
 
 def tanh(a: Interval) -> Interval:
+    """The hyperbolic tangent."""
     out = _increasing(np.tanh, a)
     return Interval(np.maximum(out.lo, -1.0), np.minimum(out.hi, 1.0))
 
 
 def sqrt(a: Interval) -> Interval:
+    """The square root; of what may be negative the whole line."""
     out = _outwards(np.sqrt(np.maximum(a.lo, 0.0)), np.sqrt(np.maximum(a.hi, 0.0)))
     outside = a.lo < 0
     if outside.any():
@@ -273,6 +277,7 @@ def sqrt(a: Interval) -> Interval:
 
 
 def square(a: Interval) -> Interval:
+    """a a, never negative."""
     p, q = a.lo * a.lo, a.hi * a.hi
     lo = np.where((a.lo <= 0) & (a.hi >= 0), 0.0, np.minimum(p, q))
     out = _outwards(lo, np.maximum(p, q))

@@ -144,7 +144,7 @@ class MarketBoxes:
         return compile_boxes([*self.conditions.inputs, d], moved)
 
     def own_hessians(self, inputs: list[Interval], batch: tuple[int, ...]) -> Interval:
-        """Each follower's own block of the field's derivative, the others held (*batch, I, n, n)."""
+        """Each follower's own block of the field's derivative (*batch, I, n, n), others held."""
         n = self.shape[1]
         units = Interval(np.eye(n).reshape(n, *(1,) * len(batch), 1, n))
         (out,) = self._own(*inputs, units.wide((n, *(1,) * len(batch), *self.shape)))
@@ -223,7 +223,12 @@ class MarketBoxes:
         return self._leaders[j]
 
     def leader_value(self, j: int, X: Interval, Y: Interval) -> Interval:
-        """Leader j's payoff (B,) over boxes X (B, d, J) and Y (B, I, n)."""
+        """Leader j's payoff (B,).
+
+        Args:
+            j: the leader.
+            X, Y: boxes (B, d, J) and (B, I, n).
+        """
         (value,) = self._leader(j).value(X, Y)
         return value.wide((*X.shape[:-2], 1, 1))[..., 0, 0]
 

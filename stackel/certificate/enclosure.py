@@ -1,14 +1,14 @@
-"""Where the followers' equilibrium lies over boxes of one leader's actions, whatever they are there.
+"""Where the followers' equilibrium lies over boxes of one leader's actions.
 
-*The only one*: the field's derivative over all actions that followers can take, bounded by intervals
-(:mod:`stackel.certificate.uniqueness`); own limits convex, shared ones affine.
+*The only one*: the field's derivative over all actions that followers can take, bounded by
+intervals (:mod:`stackel.certificate.uniqueness`); own limits convex, shared ones affine.
 
 *Where*: Krawczyk's operator on the piecewise smooth system
 
     y = mid(low, y - D F(y, max(w, 0)), high),    S c(y) = min(w, 0),
 
-where w is Robinson's normal-map variable of the limits, the multiplier where it is positive and what
-is left of the limit where it is negative (Robinson, Mathematics of Operations Research 17, 1992).
+where w is Robinson's normal-map variable of the limits, the multiplier where it is positive and
+what is left of the limit where it is negative (Robinson, Math. of Operations Research 17, 1992).
 Slopes across kinks are convex combinations of those on either side (Neumaier, Interval Methods for
 Systems of Equations, 1990, chapter 5); at a kink of w one unknown number moves its whole column,
 which the entries' intervals alone would forget. A box that the operator maps into itself holds a
@@ -22,12 +22,13 @@ one, every best reply is enclosed: then bounds hold for any equilibrium that the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from stackel.calculus import matrices
 from stackel.calculus.intervals import Interval, ball, join, point_matmul
 from stackel.certificate.boxes import MarketBoxes
+from stackel.certificate.linear import fixed_point, inverse, times, where_known
 from stackel.certificate.replies import every_reply, reach
 from stackel.certificate.uniqueness import TINY, UNIT, dominance, modulus
 from stackel.followers.response import settle
@@ -114,7 +115,12 @@ class Enclosure:
     # -- where -------------------------------------------------------------------------------------
 
     def enclose(self, low: Array, high: Array, centre: Array) -> Answers:
-        """Answers over boxes of the leader's decisions, each (B, d), and at centres inside them."""
+        """Answers over boxes of the leader's decisions.
+
+        Args:
+            low, high: the boxes (B, d).
+            centre: a point inside each.
+        """
         boxes, B, d = self.boxes, len(low), low.shape[1]
         X, C = self.profiles(low, high), self.profiles(centre, centre).lo
         half = np.maximum(high - centre, centre - low)
@@ -123,8 +129,8 @@ class Enclosure:
         if not everywhere.only.all():
             everywhere = self._all_actions(X)
         at = settle(self.calculus, C)
-        z = [a.reshape(B, -1) for a in (at.y, at.lam, at.mu)]
-        z = np.where(np.isfinite(np.concatenate(z, 1)), np.concatenate(z, 1), 0.0)
+        z = np.concatenate([a.reshape(B, -1) for a in (at.y, at.lam, at.mu)], 1)
+        z = np.where(np.isfinite(z), z, 0.0)
         answers = Answers(
             np.zeros(B, dtype=bool),
             np.zeros(B, dtype=bool),
@@ -171,13 +177,13 @@ class Enclosure:
         D, S, z = self._scaled(z, C)
         mid = Interval(C)
         M, N, *_ = self._slopes(Interval(z), mid, D, S)
-        good = M.finite.all((1, 2)) & N.finite.all((1, 2))
+        good: Array = M.finite.all((1, 2)) & N.finite.all((1, 2))
         R = self._residual(z, C, D, S)
         good &= R.finite.all(1)
         eye = np.eye(p + q)
-        moves = np.abs(_inverse(_only(good, M.mid, eye)) @ _only(good, N.mid, 0.0))
+        moves = np.abs(inverse(where_known(good, M.mid, eye)) @ where_known(good, N.mid, 0.0))
         size = np.abs(z) + np.abs(z).max(1, keepdims=True)
-        base = 1e-14 * size + 10 * _only(good, R.mag, 0.0) + TINY
+        base = 1e-14 * size + 10 * where_known(good, R.mag, 0.0) + TINY
         radius = 1.1 * (moves @ half[..., None])[..., 0] + base
         done, zone = np.zeros(B, dtype=bool), ball(z, radius)
         out = _Found.nothing(B, p, half.shape[1])
@@ -190,22 +196,23 @@ class Enclosure:
             M, N, kinks, swing = part
             finite = M.finite.all((1, 2)) & N.finite.all((1, 2)) & kinks.finite.all((1, 2))
             good[live[~finite]] = False
-            live, M, N, kinks, swing = (a[finite] for a in (live, M, N, kinks, swing))
+            live, swing = live[finite], swing[finite]
+            M, N, kinks = M[finite], N[finite], kinks[finite]
             if not len(live):
                 break
-            inverse = _inverse(M.mid)
-            E = (Interval(eye) - _matmul(inverse, M)).mag
-            bend = _matmul(inverse, kinks).mag * swing[:, None] * grow
+            inverted = inverse(M.mid)
+            E = (Interval(eye) - point_matmul(inverted, M)).mag
+            bend = point_matmul(inverted, kinks).mag * swing[:, None] * grow
             E[:, :, p:] += bend
-            G = _matmul(inverse, N)
-            left = _matmul(inverse, R[live].reshape(-1, p + q, 1)).mag[..., 0]
+            G = point_matmul(inverted, N)
+            left = point_matmul(inverted, R[live].reshape(-1, p + q, 1)).mag[..., 0]
             reached = left + (G.mag @ half[live][..., None])[..., 0]
             reached = (reached + (E @ radius[live][..., None])[..., 0]) * grow + TINY
             within = (reached < radius[live]).all(1)
             rows = np.flatnonzero(within)
             if len(rows):
                 some = live[rows]
-                M_, N_, E_, B_ = M[rows], N[rows], E[rows], inverse[rows]
+                M_, N_, E_, B_ = M[rows], N[rows], E[rows], inverted[rows]
                 found = self._refined(
                     zone[some], z[some], half[some], R[some], (M_, N_, E_, bend[rows], B_)
                 )
@@ -288,17 +295,17 @@ class Enclosure:
         return join([Z[:, :p] - clipped, Interval(S) * values[:, p:] - slack], 1)
 
     def _refined(
-        self, zone: Interval, z: Array, half: Array, R: Interval, at: tuple[Interval, ...]
+        self, zone: Interval, z: Array, half: Array, R: Interval, at: tuple[Any, ...]
     ) -> _Found:
         """Bounds from slopes over a zone that holds the solution."""
-        M, N, E, bend, inverse = at
+        M, N, E, bend, inverted = at
         p = self.boxes.p
         grow = 1 + 4 * (len(E[0]) + 8) * UNIT
-        guess = -(inverse @ N.mid)  # type: ignore[operator]
-        left = _matmul(inverse, _times(M, guess) + N).mag
+        guess = -(inverted @ N.mid)
+        left = point_matmul(inverted, times(M, guess) + N).mag
         left = (left + bend @ np.abs(guess[:, p:])) * grow
-        t, moved = _fixed_point(E, left)
-        near, stays = _fixed_point(E, _matmul(inverse, R.reshape(*R.shape, 1)).mag)
+        t, moved = fixed_point(E, left)
+        near, stays = fixed_point(E, point_matmul(inverted, R.reshape(*R.shape, 1)).mag)
         slope = ball(guess, t)[:, :p]
         at_centre = ball(z, near[..., 0])[:, :p]
         far = (slope.mag @ half[..., None])[..., 0] * grow
@@ -370,9 +377,10 @@ class _Found:
 
     @staticmethod
     def nothing(B: int, p: int, d: int) -> _Found:
-        empty = [Interval(np.full(s, -np.inf), np.full(s, np.inf)) for s in ((B, p),) * 2]
-        slope = Interval(np.full((B, p, d), -np.inf), np.full((B, p, d), np.inf))
-        return _Found(np.zeros(B, dtype=bool), *empty, slope)
+        over, centre, slope = (
+            Interval(np.full(s, -np.inf), np.full(s, np.inf)) for s in ((B, p), (B, p), (B, p, d))
+        )
+        return _Found(np.zeros(B, dtype=bool), over, centre, slope)
 
 
 def _put_found(
@@ -394,36 +402,3 @@ def _put(answers: Answers, index: Array, found: _Found) -> None:
         fresh = Interval(np.array(old.lo), np.array(old.hi))
         fresh.lo[good], fresh.hi[good] = new.lo, new.hi
         setattr(answers, name, fresh)
-
-
-def _only(where: Array, values: Array, other: Array | float) -> Array:
-    return np.where(where.reshape(-1, *(1,) * (values.ndim - 1)), values, other)
-
-
-def _inverse(matrix: Array) -> Array:
-    out = matrices.inverses(matrix)
-    return np.where(np.isfinite(out), out, 0.0)
-
-
-def _matmul(matrix: Array, a: Interval) -> Interval:
-    return point_matmul(matrix, a)
-
-
-def _times(a: Interval, matrix: Array) -> Interval:
-    """Intervals times a matrix of numbers."""
-    return point_matmul(np.swapaxes(matrix, -1, -2), a.mT).mT
-
-
-def _fixed_point(E: Array, b: Array) -> tuple[Array, Array]:
-    """t >= 0 (B, z, k) with E t + b <= t, and where there is one (B,): then |u| <= E |u| + b makes
-    |u| <= t, since a u > 0 with E u < u shows that the spectral radius of E is below 1."""
-    z = E.shape[-1]
-    grow = 1 + 4 * (z + 4) * UNIT
-    both = np.concatenate([b, np.ones((*E.shape[:-1], 1))], -1)
-    solved = matrices.solve(np.eye(z) - E, both)
-    t, u = solved[..., :-1], solved[..., -1:]
-    good = (u > 0).all((-1, -2)) & ((E @ u) * grow < u).all((-1, -2))
-    size = b.max(-2, keepdims=True) * 1e-12 + TINY
-    t = np.maximum(t, 0.0) * (1 + 1e-10) + size * np.maximum(u, 0.0)
-    good &= ((E @ t + b) * grow <= t).all((-1, -2)) & np.isfinite(t).all((-1, -2))
-    return _only(good, t, 0.0), good

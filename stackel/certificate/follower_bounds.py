@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from stackel.calculus.intervals import Interval
@@ -30,7 +32,7 @@ def bound_followers(
         tolerance: the share of it that counts as none.
         boxes: most boxes for one follower whose problem is not proved concave.
     """
-    calculus, I = market.calculus, market.shape[0]
+    I = market.shape[0]
     X, R = Interval(x[None]), Interval(y[None])
     lam, mu = (np.maximum(a, 0.0) for a in _multipliers(market, x, y))
     within = Interval(market.low[None], market.high[None])
@@ -66,7 +68,6 @@ def bound_followers(
         if not side.proved:
             side = _searched(market, x, y, i, within, side, boxes, known)
         sides.append(side)
-    del calculus
     return sides
 
 
@@ -132,7 +133,8 @@ def _searched(
         half = np.maximum(hi - centre, centre - lo) * (1 + 1e-15)
         mean = at.hi + (slopes.mag * half).sum(-1) * (1 + 1e-12)
         upper = np.where(np.isnan(mean), natural, np.fmin(natural, mean))
-        possible, sure = np.ones(len(lo), bool), np.ones(len(lo), bool)
+        possible: Any = np.ones(len(lo), dtype=bool)
+        sure: Any = possible
         if lam_size:
             some_limits = slice(market.p + i * lam_size, market.p + (i + 1) * lam_size)
             over = market.system(market.inputs(box, X, R=R), (len(lo),))[:, some_limits]
@@ -156,7 +158,7 @@ def _searched(
             why = f"its payoff is not bounded tightly enough at {centre[rest][0]}"
             return Side("follower", i, np.inf, 0.0, scale, tolerance, used, why=why)
     bound = max(best - base.lo, 0.0)
-    return Side("follower", i, min(bound, tolerance * scale), 0.0, scale, tolerance, used)
+    return Side("follower", i, float(min(bound, tolerance * scale)), 0.0, scale, tolerance, used)
 
 
 def _around(low: Array, high: Array, at: Array) -> tuple[Array, Array]:
@@ -168,9 +170,7 @@ def _around(low: Array, high: Array, at: Array) -> tuple[Array, Array]:
     return lows, highs
 
 
-def _halved(
-    low: Array, high: Array, lo: Array, hi: Array, slopes: Array
-) -> tuple[Array, Array]:
+def _halved(low: Array, high: Array, lo: Array, hi: Array, slopes: Array) -> tuple[Array, Array]:
     """Boxes (K, n) and further ones (k, n), these halved where their payoff may move most."""
     weight = np.where(np.isfinite(slopes), slopes, 1e300) * (hi - lo)
     axis, rows = weight.argmax(-1), np.arange(len(lo))

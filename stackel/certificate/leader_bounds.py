@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +165,7 @@ class _Search:
             if len(cuts) == 1:
                 continue
             lows, highs = [], []
-            for left, right in zip(cuts[:-1], cuts[1:], strict=True):
+            for left, right in pairwise(cuts):
                 lo, hi = low.copy(), high.copy()
                 lo[:, a], hi[:, a] = left, right
                 lows.append(lo)
@@ -171,9 +173,7 @@ class _Search:
             low, high = np.concatenate(lows), np.concatenate(highs)
         return low, high
 
-    def _upper(
-        self, lo: Array, hi: Array, centre: Array, answers: Answers
-    ) -> tuple[Array, Array]:
+    def _upper(self, lo: Array, hi: Array, centre: Array, answers: Answers) -> tuple[Array, Array]:
         """An upper bound of the payoff over each box (B,), and how much each decision may move it
         there (B, d)."""
         market, j, B = self.market, self.j, len(lo)
@@ -189,9 +189,7 @@ class _Search:
         mean = np.nextafter(mean, np.inf)
         return np.where(np.isnan(mean), natural, np.fmin(natural, mean)), moves
 
-    def _limits(
-        self, lo: Array, hi: Array, centre: Array, answers: Answers
-    ) -> tuple[Array, Array]:
+    def _limits(self, lo: Array, hi: Array, centre: Array, answers: Answers) -> tuple[Any, Any]:
         """Which boxes surely break the leader's own limits everywhere, and which centres surely
         meet them (B,)."""
         market, shape = self.market, (len(lo), *self.market.shape)

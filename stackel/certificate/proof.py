@@ -3,8 +3,9 @@
 Bounds come from intervals of the traced formulas over boxes of actions, rounded outwards. A
 follower's gain is bounded by weak duality where its problem is proved concave, by branch and bound
 over its own action otherwise; a leader's by branch and bound over its own decisions (Hansen and
-Walster, Global Optimization Using Interval Analysis, 2004), the followers' equilibrium enclosed over
-every box. Nothing is called proved that these bounds do not say; what they take as given is listed.
+Walster, Global Optimization Using Interval Analysis, 2004), the followers' equilibrium enclosed
+over every box. Nothing is called proved that these bounds do not say; what they take as given is
+listed.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 
 from stackel.calculus.calculus import Calculus
 from stackel.certificate.boxes import MarketBoxes
-from stackel.certificate.leader_bounds import bound_leader
 from stackel.certificate.follower_bounds import bound_followers
+from stackel.certificate.leader_bounds import bound_leader
 from stackel.certificate.sides import Side
 from stackel.types import Array
 

@@ -6,9 +6,10 @@ A system asks for y within bounds and multipliers lam >= 0 with
 
 where h > 0 are curvatures and s the limits' squared gradients in that metric, so that every
 residual is a length in the units of y; it is measured against a length of the same unknown
-(``System.lengths``), so that no unit, and no other unknown's size, enters. (The same as y - mid(low, y - F / h, high) and lam -
-max(0, lam + c / s), which lose a broken limit beside a large multiplier and a slope beside a large
-action to rounding: a runaway multiplier then passes for an answer.) Newton's method on these
+(``System.lengths``), so that no unit, and no other unknown's size, enters. (The same as y -
+mid(low, y - F / h, high) and lam - max(0, lam + c / s), which lose a broken limit beside a large
+multiplier and a slope beside a large action to rounding: a runaway multiplier then passes for an
+answer.) Newton's method on these
 equations is the primal-dual active-set method (Hintermueller, Ito, Kunisch, SIAM J. Optim. 13,
 2003): locally superlinear, and finite for the diagonally dominant quadratic games that many markets
 are. The line search holds h and s fixed within a step: only then is the Newton direction one of
@@ -23,7 +24,7 @@ Anal. Appl. 17, 1996). Both are the same code: tau = 0 is the active-set method.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -253,7 +254,7 @@ def _iterate(
             if not go.all():
                 part, yl, ll = part.at(np.flatnonzero(go)), yl[go], ll[go]
                 values, scales, units, state = (
-                    tuple(array[go] for array in arrays)
+                    cast(Any, tuple(array[go] for array in arrays))
                     for arrays in (values, scales, units, state)
                 )
                 open_groups, live = open_groups[go], live[go]

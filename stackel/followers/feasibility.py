@@ -76,9 +76,11 @@ def least_violation(calculus: Calculus, x: Array, y: Array) -> tuple[Array, floa
     fixed = high <= low
     bounds = np.where(fixed, low - 1e-12 - abs(low) * 1e-12, low), high
     start = np.clip(y.ravel(), *bounds)
-    found = least_squares(
-        lambda flat: np.maximum(shares(flat), 0.0), start, slopes, bounds, xtol=1e-15, gtol=1e-14
-    )
+
+    def broken(flat: Any) -> Array:
+        return np.maximum(shares(flat), 0.0)
+
+    found: Any = least_squares(broken, start, slopes, bounds, xtol=1e-15, gtol=1e-14)
     return found.x.reshape(y.shape), float(np.maximum(shares(found.x), 0.0).max(initial=0.0))
 
 

@@ -94,7 +94,7 @@ def _search(
         each = np.array([s.action[0, row, j] for row, s in enumerate(lines)])
         best = max(lines, key=lambda s: s.payoff[0, j])
         starts = [each, best.action[0, :, j]]
-        found = _ascend_many(calculus, x[0], j, starts, oracle, at, SAMPLE * d)
+        found = _ascend_many(calculus, x[0], j, starts, oracle, at, SAMPLE * 2 ** (d - 1))
         tried, unsettled = tried + found[2], unsettled + found[3]
         if found[1] > payoff[0, j]:
             action[0, :, j], payoff[0, j] = found[:2]
@@ -139,15 +139,15 @@ def _ascend_many(
     limited = bool(calculus.leader_limit_names)
     for start in _distinct(candidates[order], high - low):
         if limited or np.isfinite(found.payoff[order[start]]):
-            *top, steps = ascend(calculus, x, j, candidates[order[start]], oracle, at)
+            action, payoff, steps = ascend(calculus, x, j, candidates[order[start]], oracle, at)
             tried += steps
-            tops.append(top)
+            tops.append((action, payoff))
     tops.sort(key=lambda top: -top[1])
     for k, (action, payoff) in enumerate(tops[: PURSUED if sample else 0]):
         if np.isfinite(payoff) and (k == 0 or abs(action - tops[0][0]).max() > 0):
-            *top, steps = _pursue(calculus, x, j, action, payoff, oracle)
+            action, payoff, steps = _pursue(calculus, x, j, action, payoff, oracle)
             tried += steps
-            tops.append(top)
+            tops.append((action, payoff))
     action, payoff = max(tops, key=lambda top: top[1])
     return action, payoff, tried, unsettled
 

@@ -2,8 +2,8 @@
 
 A grid over the whole range, finer towards where the leader stands; then, round after round, the
 intervals that could hold something better are divided. How high an interval could reach is bounded
-by the slopes seen beside it, so that no peak is dropped for looking low on a coarse grid: a kink, or
-a second peak within one step, keeps its interval until that bound falls below the best. Where a
+by the slopes seen beside it, so that no peak is dropped for looking low on a coarse grid: a kink,
+or a second peak within one step, keeps its interval until that bound falls below the best. Where a
 leader's limits are broken at both ends of an interval, their own slopes tell whether they might be
 met between: narrow windows are looked for on purpose. At last the best is narrowed down.
 """
@@ -19,7 +19,7 @@ from stackel.leaders.deviations import Oracle, Search, payoffs_alone, search_ran
 from stackel.types import Array
 
 NEAR = 8
-"""Trial decisions on either side of where a leader stands, each a third as far as the one before."""
+"""Trial decisions on either side of where a leader stands, each a third of the one before."""
 
 OPEN = 4
 """Intervals divided in a round, beside those next to the best and those that may hide a window."""

@@ -86,7 +86,13 @@ class Comparison(Shown):
             row["verdict"] = certificate.verdict
         row["status"] = eq.status.name.lower()
         row["seconds"] = float(eq.stats.get("seconds", np.nan))
-        row["why"] = "" if eq.is_equilibrium else str(certificate or "not certified")
+        row["why"] = (
+            ""
+            if eq.is_equilibrium
+            else "not certified"
+            if certificate is None
+            else str(certificate)
+        )
         return row
 
     @property
@@ -119,7 +125,7 @@ class Comparison(Shown):
             return "no backend gives an answer"
         if not self.holding:
             return "no backend finds an equilibrium: " + "; ".join(
-                f"{n} is {eq.certificate or eq.status.message}" for n, eq in self.answers.items()
+                f"{n} is {eq.said}" for n, eq in self.answers.items()
             )
         parts = []
         if len(self.groups) == 1:
@@ -136,7 +142,7 @@ class Comparison(Shown):
         for name, eq in self.answers.items():
             if name not in self.holding:
                 apart = self._apart(name, reference)
-                why = eq.certificate or eq.status.message
+                why = eq.said
                 parts.append(f"{name} is {apart:.2g} away and {why}")
         return "; ".join(parts)
 

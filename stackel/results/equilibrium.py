@@ -93,6 +93,11 @@ class Equilibrium(Shown):
         """Whether the certificate holds; False without one."""
         return self.certificate is not None and self.certificate.holds
 
+    @property
+    def said(self) -> str:
+        """What is known of the point, in words: its certificate, or else why the method stopped."""
+        return self.status.message if self.certificate is None else str(self.certificate)
+
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an iteration; array entries become one column for each player."""
@@ -182,7 +187,7 @@ class Equilibrium(Shown):
         c = self.certificate
         yield "verdict", "not certified" if c is None else str(c)
         yield "status", f"{self.status.message}{f' ({self.detail})' if self.detail else ''}"
-        if self.anticipation != (c.anticipation if c else "equilibrium"):
+        if self.anticipation != ("equilibrium" if c is None else c.anticipation):
             yield "anticipation", f"{self.anticipation} in the solve"
         if c is not None:
             yield from c.evidence()
@@ -192,7 +197,7 @@ class Equilibrium(Shown):
             yield from (("tried", str(one)) for one in tried)
 
     def __repr__(self) -> str:
-        return f"<Equilibrium of {self.game} by {self.backend}: {self.certificate or self.status}>"
+        return f"<Equilibrium of {self.game} by {self.backend}: {self.said}>"
 
     def plot(self) -> Figure:
         """Prices, purchases and, where there are ties, the graph coloured by purchase.

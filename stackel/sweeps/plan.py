@@ -21,7 +21,7 @@ from stackel.game.game import Game
 from stackel.leaders.anticipation import check_anticipation
 from stackel.results.equilibrium import Equilibrium
 from stackel.sweeps.describe import describe, label, scalar
-from stackel.tasks.solve import Terms
+from stackel.tasks.attempts import Terms
 
 Measure = Callable[[Equilibrium], Mapping[str, Any]]
 

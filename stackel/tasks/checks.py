@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import numpy as np
 
 from stackel.calculus.batch import agreeing
@@ -73,7 +74,11 @@ def screen(whole: Calculus, games: Sequence[Game]) -> tuple[Array, Response]:
 
 
 def _check_limits(calculus: Calculus, y: Array) -> None:
-    """Somewhere in the leaders' ranges the followers must be able to meet their limits."""
+    """Somewhere in the leaders' ranges the followers must be able to meet their limits.
+
+    Raises:
+        InfeasibleError: nowhere there.
+    """
     if calculus.once(somewhere)[1].converged:
         return
     best = None

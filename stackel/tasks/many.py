@@ -31,9 +31,10 @@ from stackel.game.grids import middle
 from stackel.leaders.anticipation import Anticipation, check_anticipation
 from stackel.results.equilibrium import Equilibrium, NotConverged
 from stackel.run import Run, Status, Stop
+from stackel.tasks.attempts import BROKEN, Terms
 from stackel.tasks.checks import screen
 from stackel.tasks.progress import counted
-from stackel.tasks.solve import BROKEN, Terms, solve
+from stackel.tasks.solve import solve
 from stackel.types import Array
 from stackel.version import versions
 
