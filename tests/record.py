@@ -183,7 +183,7 @@ def worth(c: stackel.Certificate) -> dict[str, Any]:
         "verdict": c.verdict,
         "leader_gaps": c.leader_gaps.tolist(),
         "follower_gaps": c.follower_gaps.tolist(),
-        "scales": [c.leader_scale, c.follower_scale],
+        "scales": [float(c.leader_scales.max()), float(c.follower_scales.max())],
         "violation": c.violation,
         "violations": dict(c.violations),
         "losers": [list(loser) for loser in c.losers],

@@ -184,7 +184,7 @@ MARKETS = {
     "personal prices": _personal,
 }
 MEASURED = (
-    *("follower_gaps", "leader_gaps", "follower_scale", "leader_scale", "violation", "trials"),
+    *("follower_gaps", "leader_gaps", "follower_scales", "leader_scales", "violation", "trials"),
     *("unsettled", "resolution", "exact_replies", "global_search", "losers"),
 )
 
@@ -216,7 +216,7 @@ def assert_equal_to_the_bit(one: stackel.Certificate, other: stackel.Certificate
 
 @pytest.mark.parametrize("market", MARKETS)
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_a_point_is_worth_the_same_alone_and_among_fifty(market: str, seed: int) -> None:
     game = MARKETS[market](seed)
     several = game.leader_shape[0] > 1
@@ -224,10 +224,10 @@ def test_a_point_is_worth_the_same_alone_and_among_fifty(market: str, seed: int)
     found = stackel.certify_points(game, x, y)
     assert len(found) == 51
     verdicts = {c.verdict for c in found}
-    assert {"refuted", "local" if several else "certified"} <= verdicts or seed != 0
+    assert {"refuted", "local" if several else "searched"} <= verdicts or seed != 0
     rng = np.random.default_rng(seed)
     for k in {0, 1, 5, 7, *rng.integers(0, 51, 2 if several else 6).tolist()}:
-        assert_equal_to_the_bit(found[k], stackel.certify(game, x[k], y[k]))
+        assert_equal_to_the_bit(found[k], stackel.certify(game, x[k], y[k], proof=False))
 
 
 def test_a_point_is_worth_the_same_among_other_markets() -> None:

@@ -122,7 +122,7 @@ def test_solve_prints_players_and_certificate(backend: str) -> None:
     assert f"VehicularTwins (3 followers, 2 leaders) by {backend}: converged" in out
     assert "Leaders: price [$ per 1e7 Hz]" in out
     assert "bandwidth[1]" in out, "no markup"
-    assert "verdict         certified" in out
+    assert "verdict         proved" in out
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
@@ -179,7 +179,7 @@ def test_quiet_prints_nothing() -> None:
 @pytest.mark.parametrize("name", ["fig3", "campus"])
 def test_the_example_markets(name: str) -> None:
     out = run("solve", ROOT / "examples" / "markets" / f"{name}.toml").stdout
-    assert "certified" in out
+    assert "proved" in out
 
 
 def test_the_file_s_options_and_the_command_line_s(tmp_path: Path) -> None:

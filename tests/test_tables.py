@@ -176,7 +176,8 @@ def test_an_answer_says_everything() -> None:
     assert rows["status"] == eq.status.message
     assert (
         rows["leader gap"]
-        == f"{c.leader_gap:.3g}; up to {1e-6 * c.leader_scale:.3g} counts as none"
+        == f"{c.leader_gap:.3g} ({c.relative_leader_gap:.3g} of what is at stake; up to 1e-06 "
+        "counts as none)"
     )
     assert rows["limits broken"] == "none"
     assert rows["would stay out"] == "nobody"
@@ -263,7 +264,7 @@ def test_a_comparison_says_who_declined_failed_and_why() -> None:
     rows = {row[0]: dict(zip(said(found)[1], row, strict=True)) for row in said(found)[2:7]}
     assert list(rows) == ["newton", "nobody", "late", "closed-form", "admm"]
     assert [row["verdict"] for row in rows.values()] == [
-        *("certified", "refuted", "", "declined", "failed")
+        *("proved", "refuted", "", "declined", "failed")
     ]
     for name in ("closed-form", "admm"):
         assert set(rows[name].values()) == {name, rows[name]["verdict"], ""}

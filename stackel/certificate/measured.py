@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
+from stackel.calculus.yardsticks import apart
 from stackel.certificate import measures
 from stackel.certificate.certificate import Certificate, Verdict
 from stackel.certificate.measures import (
@@ -31,6 +32,9 @@ from stackel.leaders.deviations import (
 )
 from stackel.leaders.lines import search_lines
 from stackel.types import Array
+
+ELSEWHERE = 1e-3
+"""Relative distance from which on followers are said to settle elsewhere than at the point."""
 
 NOT_PROVED = (
     "followers' problems are not proved concave: their best replies come from a search of their "
@@ -239,16 +243,30 @@ class Measured:
                     f"the followers are not settled to the accuracy that the payoff of leader {j} "
                     f"needs: where they settle it differs by {self.drifts[k, j]:.3g}"
                 )
+        if self.calculus.k and self._elsewhere(k):
+            out.append(self._elsewhere(k))
         if search.unsettled[k]:
             count = f"{search.unsettled[k]} of {search.tried[k]}"
             out.append(f"{count} leader deviations could not be settled")
         return out
+
+    def _elsewhere(self, k: int) -> str:
+        """That the followers settle elsewhere than at the point, if they do. What they share may be
+        split in many ways that nobody leaves alone; leaders foresee only the one with equal prices.
+        """
+        bounds = [np.broadcast_to(b, self.y.shape)[k] for b in self.calculus.follower_bounds]
+        far = float(apart(self.y[k], self.settled.y[k], (bounds[0], bounds[1]), -1))
+        if not self.settled.converged[k] or far <= ELSEWHERE:
+            return ""
+        return f"the followers settle elsewhere than at the point (relative {far:.2g})"
 
     def _notes(self, k: int) -> list[str]:
         """Caveats about the search."""
         notes = []
         if not self.followers.exact[k]:
             notes.append(NOT_PROVED)
+        if not self.calculus.k and self._elsewhere(k):
+            notes.append(self._elsewhere(k))
         if not self.bounded[k]:
             notes.append(NO_BOUNDS)
         closed = [profile for element, profile in self.unavailable if element == k]

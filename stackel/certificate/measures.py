@@ -16,6 +16,7 @@ import numpy as np
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.yardsticks import follower_sizes, leader_sizes, moved, system_sizes
 from stackel.followers.replies import Replies
+from stackel.followers.systems import natural_lengths
 from stackel.types import Array
 
 ROUNDING = 16 * float(np.finfo(float).eps) / 2
@@ -63,7 +64,7 @@ def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Sc
     known = np.isfinite(best.payoff)[..., None]
     action = np.where(known, best.action, y)
     own = moved(action, calculus.follower_bounds)
-    far = np.maximum(own, own.max(-1, keepdims=True))
+    far = np.maximum(natural_lengths(calculus, x, action), own.max(-1, keepdims=True))
     ends = (
         np.where(np.isfinite(low), low, action - far),
         np.where(np.isfinite(high), high, action + far),
@@ -78,9 +79,12 @@ def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Sc
                 good &= (own_limits <= 0).all(-1)
         span_low = np.where(good, np.minimum(span_low, payoff), span_low)
         span_high = np.where(good, np.maximum(span_high, payoff), span_high)
-    at, there = (follower_sizes(calculus, own, y, x) for own in (y, action))
+    # Who does next to nothing has nothing at stake there; what it could do instead is its size.
+    could = np.clip(action + far, low, high)
+    at, there, off = (follower_sizes(calculus, own, y, x) for own in (y, action, could))
     terms = np.fmax(at.terms, there.terms)
-    return _scales(span_high - span_low, np.fmax(at.stake, there.stake), terms)
+    stake = np.fmax(np.fmax(at.stake, there.stake), np.where(np.isfinite(off.stake), off.stake, 0))
+    return _scales(span_high - span_low, stake, terms)
 
 
 def leader_scales(

@@ -7,6 +7,7 @@ Exit codes:
   3  an answer that is not an equilibrium within tolerance (refuted, a cycle, failed)
   4  the backend refuses the game
   5  stopped by the time limit or by Ctrl-C without an equilibrium
+  6  the point could not be judged
 """
 
 from __future__ import annotations

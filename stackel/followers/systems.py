@@ -69,6 +69,19 @@ FLOOR = 1e-5
 """A term that does not move counts as this share of itself: it leaves rounding behind."""
 
 
+def natural_lengths(calculus: Calculus, x: Array, y: Array) -> Array:
+    """How large each follower's actions are, or would be without one term of its payoff's slope
+    (B, I, n).
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and follower actions (B, I, n).
+    """
+    H, _ = calculus.own_blocks(y, y, x, *calculus.zeros(y.shape[:-2]))
+    lengths = _own_lengths(calculus, x, y, _curvature(H))
+    return np.where(np.isfinite(lengths), lengths, 0.0)
+
+
 def _own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
     """How large each action is, or would be without one term of its payoff's slope (B, I, n). Of
     the limits' part no: a multiplier that runs away must not bring its own yardstick along."""

@@ -9,11 +9,11 @@ import numpy as np
 from stackel import backend as registry
 from stackel.backend import Backend
 from stackel.calculus.calculus import Calculus, trace
-from stackel.calculus.yardsticks import apart
 from stackel.certificate.certify import Asked
 from stackel.errors import OptionError
 from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess, inside
+from stackel.followers.systems import natural_lengths
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.leaders.deviations import search_range
@@ -26,7 +26,7 @@ SAME = 1e-6
 """Two profiles of leader actions closer than this, relative to their range, are the same."""
 
 POLISHED = 1e-3
-"""Relative distance up to which followers are settled to the last digit."""
+"""Distance, as a share of their own lengths, up to which followers are settled to all digits."""
 
 CUT_OFF = (Status.INTERRUPTED, Status.TIME_LIMIT)
 """Ends from outside: nothing further is begun."""
@@ -195,7 +195,8 @@ def _polished(
         at = settle(calculus, x, Response(y, lam, mu, np.array(np.inf), np.array(False)))
     except Stop:
         return x, y, multipliers
-    if at.converged and apart(y, at.y, calculus.follower_bounds, -1) <= POLISHED:
+    size = natural_lengths(calculus, x, at.y)
+    if at.converged and (np.abs(y - at.y) <= POLISHED * size).all():
         return x, np.array(at.y), {**multipliers, **calculus.named(at.lam, at.mu)}
     return x, y, multipliers
 
