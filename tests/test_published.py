@@ -53,6 +53,10 @@ def _bounded(game: stackel.Game) -> bool:
 def test_published_digits(backend: str, case: Case) -> None:
     game = _need(backend, case)
     eq = stackel.solve(game, backend, throw=False, **case.options)
+    if case.name == "Dempe":  # an infimum that no point attains: none may pass for another one
+        reproduced = all(value.reproduced(value.measure(eq)) for value in case.values)
+        assert reproduced or not eq.is_equilibrium
+        return
     assert eq.is_equilibrium, f"{eq.status.message}; {eq.certificate}"
     for value in case.values:
         ours = value.measure(eq)

@@ -228,7 +228,7 @@ def test_the_file_is_strict_json_with_a_format(tmp_path: Path) -> None:
         raise AssertionError(constant)
 
     head = json.loads(text, parse_constant=refuse)["stackel"]
-    assert head == {"format": 1, "version": stackel.__version__}
+    assert head == {"format": 2, "version": stackel.__version__}
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -365,8 +365,8 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_newer_format(saved: Path) -> None:
-    edited(saved, "stackel", value={"format": 2, "version": "9.1"})
-    with pytest.raises(GameError, match=r"format 2 by stackel 9\.1.* up to 1: upgrade"):
+    edited(saved, "stackel", value={"format": 3, "version": "9.1"})
+    with pytest.raises(GameError, match=r"format 3 by stackel 9\.1.* up to 2: upgrade"):
         Equilibrium.load(saved)
 
 

@@ -155,7 +155,7 @@ class Certificate(Shown):
         left_out = f", {self.unsettled} of them not settled" if self.unsettled else ""
         yield "search", f"{kind}: {self.trials} trial moves{step}{left_out}"
         if self.proof is not None:
-            yield "proof", str(self.proof)
+            yield "proof", f"{self.proof} in {self.proof.seconds:.2g} s"
             if self.verdict == "proved":
                 yield from (("given", what) for what in self.proof.assumes)
         if self.anticipation != "equilibrium":

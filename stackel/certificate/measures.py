@@ -202,5 +202,5 @@ def violations(calculus: Calculus, x: Array, y: Array, best: Array, moves: Array
             size, rounding = (np.take(a, column, axis) for a in (stake, ROUNDING * term))
             raw = np.where(np.isnan(values[column]), np.inf, np.maximum(values[column], 0.0))
             over = np.maximum(raw - np.where(np.isfinite(rounding), rounding, 0.0), 0.0)
-            out.add(name, raw, share(over, size))
+            out.add(name, np.where(over > 0, raw, 0.0), share(over, size))
     return out

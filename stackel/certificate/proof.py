@@ -83,7 +83,7 @@ class Proof:
         return max(gaining, key=lambda side: side.found / side.scale) if gaining else None
 
     def __str__(self) -> str:
-        cost = f"{self.boxes} boxes, {self.seconds:.2g} s"
+        cost = f"{self.boxes:,} boxes"
         if self.proved:
             worst = max(side.relative for side in self.sides)
             return f"no player gains more than {worst:.2g} of what is at stake for it ({cost})"

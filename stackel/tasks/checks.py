@@ -101,6 +101,6 @@ def _check_limits(calculus: Calculus, y: Array) -> None:
     shown = np.array2string(x, precision=4, threshold=8)
     raise InfeasibleError(
         f"{calculus.title}: {what} cannot be met: at none of {len(actions)} leader actions over "
-        f"the whole of their ranges; it is broken least, by {worst:.6g}, at {shown}, over all "
+        f"the whole of their ranges; the least violation is {worst:.6g} > 0, at {shown}, over all "
         f"{calculus.follower_name} within its bounds. Loosen the limit or widen the bounds"
     )
