@@ -356,9 +356,12 @@ def point_matmul(matrix: Array, a: Interval) -> Interval:
     up, down = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     n = matrix.shape[-1]
     with np.errstate(all="ignore"):
-        error = (np.abs(matrix) @ a.mag) * ((n + 4) * 2.02 * EPS)
+        ends, factor = (np.abs(a.lo), np.abs(a.hi)), (n + 4) * 2.02 * EPS
+        under, over = (
+            (up @ first - down @ second) * factor for first, second in (ends, ends[::-1])
+        )
         lo, hi = up @ a.lo + down @ a.hi, up @ a.hi + down @ a.lo
-        some = error > 0
-        low, high = np.nextafter(lo - error, -INF), np.nextafter(hi + error, INF)
-    low, high = np.where(some, low - TINY, lo), np.where(some, high + TINY, hi)
+        low, high = np.nextafter(lo - under, -INF), np.nextafter(hi + over, INF)
+    low = np.where(under > 0, low - TINY, lo)
+    high = np.where(over > 0, high + TINY, hi)
     return Interval(np.where(np.isnan(low), -INF, low), np.where(np.isnan(high), INF, high))

@@ -102,16 +102,22 @@ def _proved(
     proof = prove(calculus, x, y, scales, tolerance=tolerance, boxes=boxes, progress=progress)
     refuting = proof.refuting
     if refuting is not None:
-        has = calculus.leader_values(x, y)[0]
+        assert refuting.action is not None
+        assert refuting.answer is not None
         if refuting.player == "follower":
             has = calculus.follower_payoffs(y, y, x)
-        assert refuting.action is not None
+            reached = calculus.follower_payoffs(refuting.answer, y, x)
+        else:
+            moved = np.array(x)
+            moved[:, refuting.index] = refuting.action
+            has = calculus.leader_values(x, y)[0]
+            reached = calculus.leader_values(moved, refuting.answer)[0]
         deviation = Deviation(
             refuting.player,
             refuting.index,
             refuting.action,
             float(has[refuting.index]),
-            refuting.found,
+            float(reached[refuting.index] - has[refuting.index]),
             refuting.answer,
         )
         return replace(found, verdict="refuted", deviation=deviation, proof=proof)

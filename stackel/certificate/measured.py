@@ -308,7 +308,8 @@ class Measured:
         if player == "leader":
             move, answer = self.search.action[k][:, index], self.answers[k, index]
             has = float(self.now_l[k, index])
-            return Deviation("leader", index, move, has, float(gains[0][index]), answer)
+            reached = float(self.search.payoff[k, index])
+            return Deviation("leader", index, move, has, reached - has, answer)
         move, answer = self.followers.best.action[k, index], np.array(self.y[k])
         answer[index] = move
         has = float(self.now_f[k, index])
