@@ -215,8 +215,9 @@ def test_a_price_without_an_answer_spoils_no_other() -> None:
     good = np.array([0, 1, 3])
     wanted = response.settle(game, x[good])
     np.testing.assert_allclose(settled.y[good], wanted.y, atol=1e-8)
-    eq = stackel.solve(game, CVXPY())
-    newton = stackel.solve(game, "newton")
+    # The best price is the edge, where a single purchase is left: not settled to be judged there.
+    eq = stackel.solve(game, CVXPY(), throw=False)
+    newton = stackel.solve(game, "newton", throw=False)
     np.testing.assert_allclose(eq.leader_actions, newton.leader_actions, rtol=1e-5)
 
 

@@ -133,9 +133,13 @@ def test_the_reference_gives_distances() -> None:
     target = stackel.solve(fig3(), "newton")
     x = eq.history.filter(like="leader_actions").iloc[-1].to_numpy().reshape(1, 2)
     y = eq.history.filter(like="follower_actions").iloc[-1].to_numpy().reshape(3, 2)
+    # Purchases of an unbounded range are measured by each follower's own, prices by their range.
+    low, high = target.game.leader_bounds
+    size = np.maximum(target.follower_actions, y).max(1, keepdims=True)
+    leaders = np.maximum(target.leader_actions - low, x - low)
     apart = max(
-        np.abs(target.leader_actions - x).max() / (1 + target.leader_actions.max()),
-        np.abs(target.follower_actions - y).max() / (1 + target.follower_actions.max()),
+        (np.abs(target.leader_actions - x) / np.minimum(leaders, high - low)).max(),
+        (np.abs(target.follower_actions - y) / size).max(),
     )
     assert eq.history["distance"].iloc[-1] == pytest.approx(apart)
 

@@ -101,7 +101,7 @@ def test_a_record_that_differs_is_noticed() -> None:
     compare(then, then, loose=False)
     wrong = (
         {"x": [[then["x"][0][0] * (1 + 1e-5), then["x"][0][1]]]},
-        {"verdict": "local"},
+        {"verdict": "refuted"},
         {"notes": ["something"]},
         {"trials": then["trials"] * 2},
     )
@@ -116,12 +116,14 @@ def test_answers_saved_before_load(kind: str) -> None:
     eq = stackel.Equilibrium.load(DATA / f"saved-{kind}.json")
     raw = json.loads((DATA / f"saved-{kind}.json").read_text())["equilibrium"]["fields"]
     assert eq.certificate is not None
-    assert eq.certificate.verdict == kind
+    assert eq.certificate.verdict == "unknown"
+    assert str(eq.certificate) == f"unknown: {kind} by 0.1, not re-checked"
+    assert not eq.is_equilibrium
     assert eq.leader_actions.ravel().tolist() == raw["leader_actions"]["$array"]
     assert np.array_equal(eq.game.unit_cost, fig3(delay=True).unit_cost)
     again = eq.certify().certificate
     assert again is not None
-    assert again.verdict == kind
+    assert again.verdict == {"certified": "proved"}.get(kind, kind)
     np.testing.assert_allclose(again.leader_gaps, eq.certificate.leader_gaps, atol=1e-6)
     if kind == "refuted":
         assert isinstance(eq.certificate.deviation, stackel.Deviation)

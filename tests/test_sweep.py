@@ -65,7 +65,7 @@ class TestDataset:
     def test_holds_what_solve_gives(self) -> None:
         data = sweep(grid={"unit_cost": COSTS, "followers": range(2, 4)})
         at = data.sel(unit_cost=0.2, followers=3)
-        eq = stackel.solve(market(0.2, 3), "closed-form")
+        eq = stackel.solve(market(0.2, 3), "closed-form", proof=False)
         for name in ("leader_payoffs", "follower_payoffs", "follower_actions", "welfare"):
             np.testing.assert_allclose(at[name], getattr(eq, name), rtol=1e-9)
         np.testing.assert_allclose(at.leader_actions, eq.leader_actions[0], rtol=1e-9)
@@ -305,7 +305,7 @@ stackel.sweep(slow, KILLED, executor={executor!r}, workers=2, **{OPTIONS!r}, res
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda line: line.replace(b"certified", b"cerTified"),
+            lambda line: line.replace(b"searched", b"seaRched"),
             lambda line: line[: len(line) // 2],
             lambda line: line[:30] + b"\n" + line[30:],
             lambda line: b"\xff\x00" + line,

@@ -125,7 +125,7 @@ class Enclosure:
         X, C = self.profiles(low, high), self.profiles(centre, centre).lo
         half = np.maximum(high - centre, centre - low)
         half = np.where(half > 0, np.nextafter(half, np.inf), 0.0)
-        everywhere = self.whole.over(B)
+        everywhere = self.whole.at(np.zeros(B, dtype=int))  # each box is inside the whole one
         if not everywhere.only.all():
             everywhere = self._all_actions(X)
         at = settle(self.calculus, C)
@@ -362,10 +362,6 @@ class _Everywhere:
     def at(self, index: Array) -> _Everywhere:
         arrays = (self.v, self.w, self.dominant, self.m, self.only)
         return _Everywhere(self.Y[index], *(a[index] for a in arrays))
-
-    def over(self, count: int) -> _Everywhere:
-        """The same for boxes inside the only one."""
-        return self.at(np.zeros(count, dtype=int))
 
 
 @dataclass

@@ -83,8 +83,7 @@ def natural_lengths(calculus: Calculus, x: Array, y: Array) -> Array:
 
 
 def _own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
-    """How large each action is, or would be without one term of its payoff's slope (B, I, n). Of
-    the limits' part no: a multiplier that runs away must not bring its own yardstick along."""
+    """The same; not of the limits' part: a multiplier that runs away brings no yardstick along."""
     (field, *_), (terms, *_) = system_sizes(calculus, y, x, *calculus.zeros(y.shape[:-2]))
     size = moved(y, calculus.follower_bounds)
     return np.maximum(size, np.maximum(field, FLOOR * terms) / h)

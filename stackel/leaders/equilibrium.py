@@ -178,6 +178,20 @@ class _Search:
         gain = worth.payoff.reshape(b, -1) - now[:, who]
         return (gain > 1e-9 * (1e-300 + np.abs(now).max(-1, keepdims=True))).any(-1)
 
+    @staticmethod
+    def _moved(followers: Followers, x: Array, new: Array, at: Response) -> tuple[Array, Response]:
+        """Elements moved to new profiles; a hair less far where followers only settle there now and
+        then, at the edge of what they can meet."""
+        answer = followers.settle(new, at)
+        for share in (1 - 1e-8, 1 - 1e-6, 0.0):
+            lost = np.flatnonzero(~answer.converged)
+            if not len(lost) or not at.converged[lost].any():
+                break
+            new = np.array(new)
+            new[lost] = x[lost] + share * (new[lost] - x[lost])
+            answer = followers.settle(new, at)
+        return new, answer
+
     def sweep(self, index: Array) -> Array:
         """Each leader in turn to its best action; how far any moved, relative to 1 + |x| (b,)."""
         followers, x, at = self.followers.at(index), self.x[index], self.at[index]
@@ -193,8 +207,8 @@ class _Search:
                     leaders=np.array([j]),
                 )
                 known = np.isfinite(found.payoff[:, j])
-                x = np.where(known[:, None, None], found.action, x)
-                at = followers.settle(x, at)
+                new = np.where(known[:, None, None], found.action, x)
+                x, at = self._moved(followers, x, new, at)
             if calculus.leader_shape[0] > 1 or calculus.leader_limit_names:
                 x = np.array(x)
                 for k in range(len(x)):

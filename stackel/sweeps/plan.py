@@ -46,7 +46,16 @@ PLAYERS = ("leader", "leader_decision", "follower", "follower_decision")
 TAKEN = (*VARIABLES, *PLAYERS)
 """Names in every Dataset, which neither a parameter nor a measure can have."""
 
-OF_SOLVE = ("anticipation", "certificate", "restarts", "start", "starts", "time_limit", "tolerance")
+OF_SOLVE = (
+    "anticipation",
+    "certificate",
+    "proof",
+    "restarts",
+    "start",
+    "starts",
+    "time_limit",
+    "tolerance",
+)
 """Arguments of :func:`stackel.solve` that a sweep hands on; the rest are the backend's."""
 
 

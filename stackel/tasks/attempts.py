@@ -11,6 +11,7 @@ from stackel.backend import Backend
 from stackel.calculus.calculus import Calculus, trace
 from stackel.certificate.certify import Asked
 from stackel.errors import OptionError
+from stackel.followers.feasibility import somewhere
 from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess, inside
 from stackel.followers.systems import natural_lengths
@@ -191,13 +192,22 @@ def _polished(
     lose next to nothing by the last ones, a leader may gain by them."""
     x, y = (np.clip(v, *b) for v, b in ((x, calculus.leader_bounds), (y, calculus.follower_bounds)))
     lam, mu = calculus.zeros(())
-    try:
-        at = settle(calculus, x, Response(y, lam, mu, np.array(np.inf), np.array(False)))
-    except Stop:
-        return x, y, multipliers
-    size = natural_lengths(calculus, x, at.y)
-    if at.converged and (np.abs(y - at.y) <= POLISHED * size).all():
-        return x, np.array(at.y), {**multipliers, **calculus.named(at.lam, at.mu)}
+    start = Response(y, lam, mu, np.array(np.inf), np.array(False))
+    limited = bool(calculus.m or calculus.k)
+    inner = calculus.once(somewhere)[0] if limited else x
+    # At the edge of what followers can meet, by rounding on its other side: a hair towards where
+    # they can.
+    for share in (0.0, 1e-9, 1e-8, 1e-7) if limited else (0.0,):
+        there = x + share * (inner - x)
+        try:
+            at = settle(calculus, there, start)
+        except Stop:
+            break
+        size = POLISHED * natural_lengths(calculus, there, at.y)
+        if at.converged and (np.abs(y - at.y) <= size).all():
+            return there, np.array(at.y), {**multipliers, **calculus.named(at.lam, at.mu)}
+        if at.converged:
+            break
     return x, y, multipliers
 
 
