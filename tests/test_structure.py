@@ -122,7 +122,7 @@ def test_existence_on_graphs(
     problem = existence.diagnose(trace(game))
     assert (problem is None) is exists
     if exists:
-        assert stackel.solve(game, "newton").is_equilibrium
+        assert stackel.solve(game, "newton", proof=False).is_equilibrium
     else:
         assert "reinforce each other without end" in problem
 

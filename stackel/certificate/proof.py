@@ -24,7 +24,7 @@ from stackel.certificate.leader_bounds import bound_leader
 from stackel.certificate.sides import Side
 from stackel.types import Array
 
-BOXES = 4_000
+BOXES = 2_000
 """Boxes for one leader of a small game."""
 
 SMALL = 24
@@ -32,7 +32,7 @@ SMALL = 24
 
 FEWEST = 240
 
-LARGEST = 150
+LARGEST = 80
 """Unknowns of the followers up to which a proof is tried unasked."""
 
 ASSUMED = (
