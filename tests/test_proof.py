@@ -68,7 +68,7 @@ def test_solve_proves_small_markets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fig3 with delay limits", "edge", "cournot"])
-@pytest.mark.parametrize("off", [4e-3, -1e-2])
+@pytest.mark.parametrize("off", [1e-2, -1e-2])
 @pytest.mark.parametrize("favour", [0.0, 1e-4, -1e-3])
 def test_a_point_that_is_off_is_never_proved(name: str, off: float, favour: float) -> None:
     """A leader away from its best action, the followers moved for it and against it."""
