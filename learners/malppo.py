@@ -36,7 +36,7 @@ from stackel.learners.networks import Networks, State, clip_gradients
 from stackel.learners.options import Options
 from stackel.learners.records import Recorder
 from stackel.learners.scripted import BestSide, RandomSide
-from stackel.run import Point, Run, Status
+from stackel.run import Point, Run, Status, check_time
 from stackel.types import Array
 
 REACH = 1.25
@@ -159,7 +159,11 @@ class Side:
             self.actor.out_bias.copy_(REACH * torch.atanh(inner)[:, None])
 
     def learn(self, e: Experience, rate: float) -> dict[str, float]:
-        """Several epochs of clipped policy ascent and value regression, (21) to (27)."""
+        """Several epochs of clipped policy ascent and value regression, (21) to (27).
+
+        Raises:
+            Stop: the time is up.
+        """
         s = self.settings
         advantages, targets = self.advantages(e)
         for group in self.optimizer.param_groups:
@@ -170,6 +174,7 @@ class Side:
         for _ in range(s.epochs):
             order = torch.randperm(copies, generator=self.rng, device=self.rng.device)
             for some in order.chunk(s.minibatches):
+                check_time()
                 seen = e.seen[:-1, some]
                 spread = self.spread
                 mean = bounded(self.outputs(self.actor, seen))

@@ -17,6 +17,7 @@ from torch import Tensor
 from stackel.learners.bounds_and_rewards import Market, unscaled
 from stackel.learners.noise import Mirrored
 from stackel.learners.options import Options
+from stackel.run import check_time
 
 
 class SidePolicy(Protocol):
@@ -114,10 +115,12 @@ class Table:
 
         Raises:
             GameError: a reward that is not a number.
+            Stop: the time is up.
         """
         seen = [list(p.unbind()) for p in self.past]
         taken: tuple[list[Any], list[Any]] = ([], [])
         for _ in range(rounds):
+            check_time()
             public: list[Tensor] = []
             draws = self._noise() if noise else (None, None)
             for side, policy in enumerate((leaders, followers)):

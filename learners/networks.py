@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stackel.learners.recurrence import recur
+from stackel.run import check_time
 
 State = tuple[Tensor, Tensor]
 """Hidden and cell state of the recurrent layers, each (players, layers, batch, cells)."""
@@ -54,6 +55,7 @@ class Networks(nn.Module):
         def weights(rows: int, columns: int, scale: float) -> nn.Parameter:
             w = torch.empty(players, rows, columns, device=device)
             for one in w:
+                check_time()  # of thousands of players it takes minutes
                 nn.init.orthogonal_(one, scale, generator=rng)
             return nn.Parameter(w)
 

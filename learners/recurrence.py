@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stackel.run import check_time
+
 
 def recur(inputs: Tensor, weights: Tensor) -> Tensor:
     """Hidden states (players, steps, batch, cells) of one layer, from an empty memory.
@@ -43,6 +45,7 @@ class _Recurrence(torch.autograd.Function):
         i_and_f = gates[..., : width // 2].unbind(1)
         across = weights.transpose(1, 2)
         for t, entering in enumerate(inputs.unbind(1)):
+            check_time()
             if t == 0:
                 sums[t].copy_(entering)
             else:
@@ -81,6 +84,7 @@ class _Recurrence(torch.autograd.Function):
         )
         d_cell = torch.zeros_like(cell[:, 0])
         for t in reversed(range(steps)):
+            check_time()
             d_hidden = above[t]
             if t < steps - 1:
                 d_hidden = torch.baddbmm(d_hidden, by_sums[t + 1], weights)

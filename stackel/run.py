@@ -25,6 +25,7 @@ class Status(Enum):
     INTERRUPTED = "interrupted"
     CYCLE = "the leaders' best replies run in a cycle: no pure equilibrium was found"
     FAILED = "the method failed"
+    GIVEN = "given, not searched for"
 
     @property
     def message(self) -> str:
@@ -39,6 +40,10 @@ class Stop(Exception):
         self.status = status
         super().__init__(status.message)
 
+
+RESERVE = 1e-3
+"""With less time left than this [s] no outside solver is begun, and one that has ended is taken to
+have stopped for it: clocks differ, and to some solvers a limit of 0 means none."""
 
 _until: ContextVar[float] = ContextVar("until", default=float("inf"))
 
@@ -60,13 +65,26 @@ def time_left() -> float:
     return _until.get() - time.perf_counter()
 
 
-def check_time() -> None:
+def limit_for_solver(own: float = float("inf")) -> float:
+    """What an outside solver gets as its own limit of time [s]: what is left, and at least
+    :data:`RESERVE`; infinite if there is no limit.
+
+    Args:
+        own: a limit that its options give it [s].
+    """
+    return min(own, max(time_left(), RESERVE))
+
+
+def check_time(reserve: float = 0.0) -> None:
     """Cheap: call it anywhere in a long loop.
+
+    Args:
+        reserve: what is left at least for going on to be worth it [s].
 
     Raises:
         Stop: the time that :func:`within` gave is up.
     """
-    if time.perf_counter() > _until.get():
+    if time_left() < reserve:
         raise Stop(Status.TIME_LIMIT)
 
 
@@ -133,14 +151,23 @@ class Run:
         """Time since the run began [s]."""
         return time.perf_counter() - self._began
 
-    def check(self) -> None:
+    @property
+    def left(self) -> float:
+        """What is left of its time [s], or of the time that holds around it; infinite if there is
+        no limit. A solver that is called gets it as its own limit."""
+        own = float("inf") if self.time_limit is None else self.time_limit - self.elapsed
+        return min(own, time_left())
+
+    def check(self, reserve: float = 0.0) -> None:
         """End the run if its time is up. Cheap: call it anywhere in a long loop.
+
+        Args:
+            reserve: what is left at least for going on to be worth it [s].
 
         Raises:
             Stop: it is up.
         """
-        check_time()
-        if self.time_limit is not None and self.elapsed > self.time_limit:
+        if self.left < reserve:
             raise Stop(Status.TIME_LIMIT)
 
     def keep(self, x: Array, y: Array, **multipliers: Array) -> None:

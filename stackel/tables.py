@@ -27,11 +27,13 @@ ENDLESS = 10_000
 COLOURS = {
     "proved": ("green", "seagreen"),
     "searched": ("green", "seagreen"),
+    "agrees": ("green", "seagreen"),
     "yes": ("green", "seagreen"),
     "local": ("yellow", "darkgoldenrod"),
     "unknown": ("yellow", "darkgoldenrod"),
     "not certified": ("yellow", "darkgoldenrod"),
     "refuted": ("red", "crimson"),
+    "disagrees": ("red", "crimson"),
     "no": ("red", "crimson"),
 }
 """Words that a cell begins with, alone or before a colon: the colour of a terminal's palette, and

@@ -53,7 +53,6 @@ def check_game(game: Game, *, seed: int = 0) -> None:
     for _ in range(TRIALS):
         trial = _trial(game, rng)
         _check_plain(game, *trial)
-        _check_rows(game, *trial, rng)
         _check_slopes(game, *trial, rng)
     _check_batches(game, rng)
     settled = response.settle(game, middle(*game.leader_bounds))
@@ -117,29 +116,6 @@ def _check_plain(game: Game, x: Array, y: Array, rivals: Array) -> None:
             np.allclose(np.broadcast_to(values[formula], twin.shape), twin, rtol=1e-10, atol=1e-12),
             f"{formula} gives one value on NumPy arrays and another on symbols; does it change "
             "its data, or draw random numbers?",
-        )
-
-
-def _check_rows(game: Game, x: Array, y: Array, rivals: Array, rng: np.random.Generator) -> None:
-    """Another follower's row of y must not matter: it must come through rivals."""
-    other = _inside(*game.follower_bounds, rng)
-    name, calculus = type(game).__name__, trace(game)
-    none = calculus.zeros(())  # multipliers of nothing
-    for i in range(min(len(y), 3)):
-        mixed = other.copy()
-        mixed[i] = y[i]
-        own, apart = (calculus.follower_payoffs(a, rivals, x)[i] for a in (y, mixed))
-        _expect(
-            np.isclose(own, apart, rtol=1e-9, atol=1e-12),
-            f"{name}.follower_payoff of follower {i} changes with another "
-            "follower's row of y; take the others' actions from rivals, as in over_followers("
-            "rivals) - rivals",
-        )
-        own, apart = (calculus.system(a, rivals, x, *none)[1][i] for a in (y, mixed))
-        _expect(
-            np.allclose(own, apart, rtol=1e-9, atol=1e-12),
-            f"{name}.follower_limits of follower {i} change with another "
-            "follower's row of y; take the others' actions from rivals, or state a shared limit",
         )
 
 

@@ -13,9 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 import stackel
+from commands import complaint, run
 from stackel import backend as registry
 from stackel import catalogue
 from stackel.cli import app, console, tables
@@ -24,25 +25,7 @@ from stackel.formulations.vehicular_twins import fig3
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "STACKEL_TRACEBACK", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    assert "\x1b" not in result.output, "no terminal, no colours"
-    return result
-
-
-def complaint(*arguments: object, code: int) -> str:
-    """What a failing command says on stderr; it must print nothing else."""
-    result = run(*arguments, code=code)
-    assert result.stdout == ""
-    return result.stderr
+pytestmark = pytest.mark.usefixtures("plain")
 
 
 class _Fake(stackel.Backend):
@@ -113,6 +96,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- solve and show ----------------------------------------------------------------------------
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("backend", ["closed-form", "newton", "admm"])
 def test_solve_prints_players_and_certificate(backend: str) -> None:
     out = run("solve", "fig3", "--backend", backend).stdout
@@ -126,6 +110,7 @@ def test_solve_prints_players_and_certificate(backend: str) -> None:
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
+@pytest.mark.proofs
 def test_json_is_what_save_writes_and_a_summary(tmp_path: Path) -> None:
     result = run("solve", "fig3-delay", "-b", "newton", "--json")
     assert result.stderr == ""
@@ -148,10 +133,13 @@ def test_a_kept_answer_shows_again(tmp_path: Path) -> None:
     path = tmp_path / "eq.json"
     out = run("solve", "fig3-delay", "-b", "newton", "--save", path).stdout
     assert "delay multiplier" in out
-    assert run("show", path).stdout == out
+    shown_again = run("show", path).stdout
+    assert shown_again.startswith(out)
+    assert f"as saved, not re-checked; `stackel certify {path}` re-checks it" in shown_again
     shown = json.loads(run("show", path, "--json").stdout)
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert {k: shown[k] for k in kept} == kept
+    assert shown["rechecked"] is False
 
 
 def test_show_history(tmp_path: Path) -> None:
@@ -176,6 +164,7 @@ def test_quiet_prints_nothing() -> None:
     assert result.output == ""
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("name", ["fig3", "campus"])
 def test_the_example_markets(name: str) -> None:
     out = run("solve", ROOT / "examples" / "markets" / f"{name}.toml").stdout
@@ -296,7 +285,9 @@ def test_version() -> None:
     assert run("--version").stdout == f"stackel {stackel.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["solve"], ["backends"], ["show"], ["presets"]])
+@pytest.mark.parametrize(
+    "command", [[], ["solve"], ["certify"], ["backends"], ["show"], ["presets"]]
+)
 def test_help_explains_the_exit_codes(command: list[str]) -> None:
     out = run(*command, "--help").stdout
     for code in console.Code:

@@ -15,7 +15,7 @@ pytest.importorskip("cvxpy")
 import cvxpy as cp
 
 import stackel
-from problems import LinearCournot, LogPricing
+from problems import LinearCournot, LogPricing, SharedCapacity
 from stackel import Follower, Peers
 from stackel.calculus import trace
 from stackel.followers import response
@@ -48,6 +48,16 @@ class Curved(LogPricing):
             "each": (y - 0.9) * self.size,
             "least": (y[..., :1] + 0.1) ** -1.0 - 9.0,
         }
+
+
+@dataclass(frozen=True)
+class Powers(LogPricing):
+    """Followers whose formulas differ in an exponent."""
+
+    power: Follower = 0.5
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * (1 + y) ** self.power - x * y)
 
 
 # -- the wrapper -------------------------------------------------------------------------------
@@ -137,6 +147,39 @@ def test_recovered_problem_is_dpp(p: Any) -> None:
     assert isinstance(compiled, Compiled)
     assert compiled.problem.is_dcp(dpp=True)
     assert compiled.problem.is_qp() == replies.recovered.quadratic
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("game", "alike"),
+    [
+        (Curved([3.0, 4.0, 2.0, 5.0, 3.5], [0.5, 0.6], size=[0.8, 0.7, 0.9, 1.0, 0.6]), True),
+        (Powers([3.0, 4.0, 2.0, 5.0, 3.5], [0.5, 0.6]), True),
+        (Powers([3.0, 4.0, 2.0, 5.0, 3.5], [0.5, 0.6], power=[0.5, 0.4, 0.5, 0.5, 0.3]), False),
+        (SharedCapacity([3.0, 2.5, 2.0, 3.5, 1.0]), False),
+    ],
+    ids=["curved", "powers", "several powers", "shared"],
+)
+def test_many_followers_are_solved_in_parts(
+    game: Any, alike: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing but numbers tells followers apart, some of them are as good as an element."""
+    seen: list[tuple[int, ...]] = []
+    real = Compiled.solve
+
+    def watched(self: Compiled, batch: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(batch.low.shape[:2])
+        return real(self, batch, *arguments, **options)
+
+    monkeypatch.setattr(Compiled, "solve", watched)
+    monkeypatch.setattr("stackel.solvers.cvxpy_.replies.ROWS", rows)
+    low, high = (np.broadcast_to(b, game.leader_shape) for b in game.leader_bounds)
+    x = np.stack([low + share * (np.minimum(high, low + 2.0) - low) for share in (0.2, 0.5)])
+    found, wanted = followers(game).settle(x, None), response.settle(game, x)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.y, wanted.y, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(found.lam, wanted.lam, rtol=1e-5, atol=1e-6)
+    assert (max(E * I for E, I in seen) <= rows) == alike
 
 
 def test_every_kind_of_term() -> None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("stackel", "formulations", "solvers", "learners", "examples/reproduction")
 COMMANDS = tuple(  # typer's: options are explained in the signature, errors end as messages
     f"stackel/cli/{name}.py"
-    for name in ("compare", "main", "markets", "reproduce", "solve", "sweep")
+    for name in ("certify", "compare", "main", "markets", "reproduce", "solve", "sweep")
 )
 
 MANY = 3

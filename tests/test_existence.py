@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +12,13 @@ from hypothesis import strategies as st
 
 import stackel
 from problems import LinearCournot, LogPricing
+from stackel import Action, Follower, Game
 from stackel.calculus import trace
 from stackel.followers import existence, settle
 from stackel.followers.existence import bound_radius, diagnose
+from stackel.followers.limits import can_be_met, least_violation
 from stackel.formulations.vehicular_twins import VehicularTwins
+from stackel.functions import over_followers, over_leaders
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.floats(0.05, 1.0))
@@ -104,3 +110,43 @@ def test_many_followers_that_do_not_interact_have_one_equilibrium() -> None:
     assert found.spectral_radius == 0.0
     assert found.smallest_eigenvalue > 0
     assert stackel.solve(game).certificate.holds
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_limits_that_can_be_met_are_told_by_programme_as_by_search(seed: int) -> None:
+    """Affine limits go through one linear programme for all trials, others one by one."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(3, 2))
+
+    @dataclass(frozen=True)
+    class Boxed(Game):
+        value: Follower
+
+        @property
+        def leader_action(self) -> Action:
+            return Action("room", low=-3.0, high=3.0)
+
+        @property
+        def follower_action(self) -> Action:
+            return Action("move", low=-1.0, high=1.0, size=2)
+
+        def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+            return -over_leaders((y - self.value) ** 2)
+
+        def follower_limits(self, y: Any, rivals: Any, x: Any) -> Any:
+            return {f"{k}": over_leaders(rows[k] * y) - over_leaders(x) for k in range(2)}
+
+        def shared_limits(self, y: Any, x: Any) -> Any:
+            return {"all": over_followers(over_leaders(rows[2] * y)) - over_leaders(x)}
+
+        def leader_payoff(self, x: Any, y: Any) -> Any:
+            return -(x**2) + 0 * over_followers(over_leaders(y))
+
+    calculus = trace(Boxed(value=[0.5, 2.0]))
+    assert calculus.concavity.affine_together
+    x = rng.uniform(-3, 1, (40, 1, 1))
+    y = rng.uniform(-1, 1, (40, 2, 2))
+    met = can_be_met(calculus, x, y)
+    assert 0 < met.sum() < 40
+    violations = [least_violation(calculus, *one)[1] for one in zip(x, y, strict=True)]
+    np.testing.assert_array_equal(met, np.array(violations) <= 1e-9)

@@ -12,7 +12,7 @@ import pytest
 from stackel.calculus import intervals, trace
 from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.enclosing import compile_boxes
-from stackel.calculus.expression import binary, constant, symbol, unary
+from stackel.calculus.expression import binary, constant, power, symbol, unary
 from stackel.calculus.intervals import Interval
 from stackel.calculus.program import compile_program
 from stackel.formulations.cournot_stackelberg import equal_firms
@@ -132,3 +132,81 @@ def test_what_was_folded_is_computed_anew() -> None:
         exact = mpmath.exp(mpmath.mpf(1) / 3)
         assert found.lo.item() <= exact <= found.hi.item()
     assert found.hi > found.lo
+
+
+def test_a_product_whose_exponents_were_rounded_is_contained() -> None:
+    """Powers of one base are not put together by what their exponents were rounded to."""
+    y = symbol("y", (1, 1))
+    for t in np.random.default_rng(0).uniform(0.01, 0.5, 100):
+        rounded = binary("sub", constant(t), 1.0)
+        node = binary("mul", binary("mul", power(y, rounded), y), y)
+        (found,) = compile_boxes([y], [node])(Interval(np.array([[1e250]])))
+        with mpmath.workdps(40):
+            exact = mpmath.mpf(1e250) ** (mpmath.mpf(t) + 1)
+            assert found.lo.item() <= exact <= found.hi.item()
+
+
+def test_a_quotient_that_underflows_is_no_zero() -> None:
+    found = Interval(np.array([1e-149])) / Interval(np.array([1e200]))
+    assert found.hi.item() > 0
+
+
+def test_a_power_of_a_negative_number_is_not_known_for_an_exponent_that_is_not() -> None:
+    cube = Interval(np.array([3 - 1e-15]), np.array([3 + 1e-15]))
+    with np.errstate(all="ignore"):
+        found = intervals.power(Interval(np.array([-2.0])), cube)
+    assert (found.lo.item(), found.hi.item()) == (-np.inf, np.inf)
+
+
+def _boxes(count: int, positive: bool, seed: int) -> tuple[Interval, np.ndarray]:
+    """Intervals of all sizes and widths, a few of them points, zeros or next to zero; and a point
+    in each."""
+    rng = np.random.default_rng(seed)
+    span = rng.choice([1, 30, 300], count)
+    middle = rng.normal(size=count) * 10.0 ** (rng.uniform(-1, 1, count) * span)
+    middle[::97] = 0.0
+    middle[1::97] = 5e-324
+    width = np.abs(middle) * 10.0 ** rng.uniform(-17, 1, count) * (rng.random(count) < 0.9)
+    low, high = middle - width * rng.random(count), middle + width * rng.random(count)
+    if positive:
+        low, high, middle = np.abs(low), np.abs(high), np.abs(middle)
+        low, high = np.minimum(low, high), np.maximum(low, high)
+    low, high = np.minimum(low, middle), np.maximum(high, middle)
+    share = rng.choice([0.0, 0.5, 1.0], count)
+    return Interval(low, high), np.clip(low + (high - low) * share, low, high)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "truediv"])
+def test_a_hundred_thousand_exact_values_are_contained(op: str) -> None:
+    import operator
+    from fractions import Fraction
+
+    run = getattr(operator, op)
+    (A, a), (B, b) = _boxes(100_000, False, 3), _boxes(100_000, False, 4)
+    with np.errstate(all="ignore"):
+        found = run(A, B)
+    pairs = zip(a.tolist(), b.tolist(), found.lo.tolist(), found.hi.tolist(), strict=True)
+    for u, v, low, high in pairs:
+        if op == "truediv" and v == 0:
+            continue
+        exact = run(Fraction(u), Fraction(v))
+        assert low <= exact <= high, (op, u, v)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNARY)
+def test_many_multi_precision_values_are_contained(name: str) -> None:
+    function, truth, positive = UNARY[name]
+    box, point = _boxes(75_000, positive, 5)
+    with np.errstate(all="ignore"):
+        found = function(box)
+    with mpmath.workdps(30):
+        for u, low, high in zip(point.tolist(), found.lo.tolist(), found.hi.tolist(), strict=True):
+            if u == 0 and name in ("log", "ratio"):
+                continue
+            if name == "exp" and u > 1e4:  # beyond all numbers: endless is all that is right
+                assert high == np.inf
+                continue
+            exact = truth(mpmath.mpf(u))
+            assert low <= exact <= high, (name, u)

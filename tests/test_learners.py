@@ -11,6 +11,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from stackel.learners.malppo import Side, Training, bounded, log_density  # noqa
 from stackel.learners.networks import Networks, clip_gradients  # noqa: E402
 from stackel.learners.noise import Mirrored  # noqa: E402
 from stackel.learners.options import PAPER  # noqa: E402
-from stackel.run import Run  # noqa: E402
+from stackel.run import Run, Stop  # noqa: E402
 
 QUICK: dict[str, Any] = {
     "episodes": 3,
@@ -154,10 +155,14 @@ def test_a_preset_is_a_set_of_options() -> None:
     assert len(eq.history) == 5  # an update every 20 of 100 rounds
 
 
-def test_time_limit_and_interruption_keep_the_point() -> None:
-    late = quick(fig3(), episodes=10_000, time_limit=1.0)
+def test_time_limit_and_interruption_keep_the_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[float] = []  # the clock moves on with each episode, by 0.4 s
+    monkeypatch.setattr("stackel.run.time", SimpleNamespace(perf_counter=lambda: sum(passed)))
+    late = quick(
+        fig3(), episodes=10_000, time_limit=1.0, callback=lambda k, row: passed.append(0.4)
+    )
     assert late.status is stackel.Status.TIME_LIMIT
-    assert 0 < len(late.history) < 10_000
+    assert len(late.history) == 3
 
     def stop(iteration: int, row: Any) -> None:
         if iteration == 2:
@@ -167,6 +172,27 @@ def test_time_limit_and_interruption_keep_the_point() -> None:
         quick(fig3(), callback=stop)
     assert error.value.result.status is stackel.Status.INTERRUPTED
     assert len(error.value.result.history) == 2
+
+
+def test_time_limits_are_looked_at_within_an_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A learner's first episode with many players can take minutes: the clock is looked at in every
+    round, in every minibatch and at every step of a recurrence."""
+    looked: list[str] = []
+    for module in ("malppo", "many_copies", "networks", "recurrence"):
+        monkeypatch.setattr(
+            f"stackel.learners.{module}.check_time", lambda m=module: looked.append(m)
+        )
+    quick(fig3(), episodes=1, window=3)
+    counts = {module: looked.count(module) for module in set(looked)}
+    assert min(counts[m] for m in ("malppo", "many_copies", "networks", "recurrence")) > 3
+
+    def up() -> None:
+        raise Stop(stackel.Status.TIME_LIMIT)
+
+    for module in counts:
+        with monkeypatch.context() as patch:
+            patch.setattr(f"stackel.learners.{module}.check_time", up)
+            assert quick(fig3(), episodes=1, window=3).status is stackel.Status.TIME_LIMIT
 
 
 # -- what it is made of ----------------------------------------------------------------------------

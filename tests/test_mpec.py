@@ -22,7 +22,7 @@ from problems import PROBLEMS, DropOut, Duopoly, LogPricing, PangFukushima, Prob
 from stackel import Action, Game, Status
 from stackel.formulations import vehicular_twins
 from stackel.functions import over_followers, over_leaders, tanh
-from stackel.run import Run, Stop
+from stackel.run import Run, Stop, within
 from stackel.testing import check_backend
 
 pyo = pytest.importorskip("pyomo.environ")
@@ -392,7 +392,8 @@ def test_both_ways_give_the_same_values_and_duals(nowhere: Path) -> None:
     answers = []
     for found in (ipopt.Ipopt("casadi"), ipopt.Ipopt("path", install(nowhere))):
         model = build(vehicular_twins.fig3(delay=True), 1, [[0.9, 0.8]])
-        outcome = ipopt.Program(model, found).solve(seconds=60.0)
+        with within(60.0):
+            outcome = ipopt.Program(model, found).solve()
         assert outcome.solved
         variables = [v.value for v in model.component_data_objects(pyo.Var)]
         duals = [model.dual[c] for c in model.component_data_objects(pyo.Constraint, active=True)]
@@ -429,7 +430,8 @@ def test_a_broken_executable_fails_in_words(nowhere: Path) -> None:
 def test_a_hanging_executable_is_stopped(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = install(nowhere, "#!{python}\nimport time\ntime.sleep(60)\n")
     monkeypatch.setattr(ipopt, "GRACE", 0.2)
-    outcome = ipopt.Program(build(Duopoly(), 0), ipopt.Ipopt("path", file)).solve(seconds=0.2)
+    with within(0.2):
+        outcome = ipopt.Program(build(Duopoly(), 0), ipopt.Ipopt("path", file)).solve()
     assert not outcome.solved
     assert "stopped" in outcome.message
 
@@ -446,7 +448,8 @@ def test_reads_solutions_with_many_options() -> None:
 
 def test_time_limits_reach_ipopt() -> None:
     model = build(vehicular_twins.on_graph(nx.random_regular_graph(4, 30, seed=1)), 0)
-    outcome = ipopt.Program(model, ipopt.Ipopt("casadi")).solve(seconds=1e-3)
+    with within(1e-3):
+        outcome = ipopt.Program(model, ipopt.Ipopt("casadi")).solve()
     assert not outcome.solved
     assert outcome.message == "Maximum WallTime Exceeded"
 

@@ -10,6 +10,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+import stackel
 from stackel import Action, Equilibrium, Follower, Game, GameError, Leader, Peers, Status, plots
 from stackel.followers.response import settle
 from stackel.formulations.vehicular_twins import fig3, on_graph
@@ -367,3 +368,80 @@ except ImportError as error:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout == 'plots need matplotlib: pip install "stackel[plot]"\n', done.stderr
+
+
+# -- deviations ------------------------------------------------------------------------------------
+
+
+def _line(ax: Any, name: str) -> Any:
+    (found,) = [line for line in ax.lines if line.get_label() == name]
+    return found
+
+
+@pytest.mark.proofs
+def test_payoffs_along_own_ranges_stay_below_what_is_proved() -> None:
+    eq = stackel.solve(fig3(delay=True))
+    figure = eq.plot("deviations")
+    assert len(panels(figure)) == 2
+    for j, ax in enumerate(panels(figure)):
+        assert ax.get_xlabel() == "price [$ per 1e7 Hz]"
+        assert ax.get_ylabel() == f"payoff of leader {j}"
+        (price,), (payoff,) = _line(ax, "where it stands").get_data()
+        assert (price, payoff) == (eq.leader_actions[0, j], pytest.approx(eq.leader_payoffs[j]))
+        prices, payoffs = _line(ax, "payoff, followers answering").get_data()
+        assert (prices[0], prices[-1]) == tuple(b[0, j] for b in eq.game.leader_bounds)
+        assert payoffs.max() <= payoff * (1 + 1e-6)
+        (bounds,) = ax.collections
+        ends = np.array([[*left, *right] for left, right in bounds.get_segments()])
+        for first, upper, last, _ in ends:  # no trial inside a box is above its bar
+            inside = (first <= prices) & (prices <= last)
+            assert (payoffs[inside] <= upper + 1e-9).all()
+        covered = ((ends[:, :1] <= prices) & (prices <= ends[:, 2:3])).any(0)
+        assert covered.all()
+
+
+def test_the_picture_says_what_leaders_foresee() -> None:
+    figure = stackel.solve(fig3(), anticipation="none", throw=False).plot("deviations")
+    assert len(_line(panels(figure)[0], "payoff, followers staying").get_xdata()) > 10
+
+
+def test_a_move_that_gains_is_marked_and_what_is_closed_is_shaded() -> None:
+    game = fig3()
+    x = stackel.solve(game).leader_actions * np.array([[1.5, 1.0]])
+    eq = answer(game, x).certify()
+    first, second = panels(eq.plot("deviations"))
+    (better,) = _line(first, "a move that gains").get_ydata()
+    assert better == pytest.approx(eq.certificate.deviation.reached)
+    assert "a move that gains" not in [line.get_label() for line in second.lines]
+    capped = Capped([[3.0], [4.0]], [0.5])
+    (ax,) = panels(answer(capped, np.array([[2.0]])).plot("deviations"))
+    prices, payoffs = _line(ax, "payoff, followers answering").get_data()
+    closed = np.isnan(payoffs)
+    assert closed.any()
+    assert np.array_equal(closed, (7.0 / prices - 2 > 2.0))
+    assert [patch.get_label() for patch in ax.patches] == ["own limit broken"]
+
+
+@dataclass(frozen=True)
+class Capped(Game):
+    """A seller that must not sell more than two units."""
+
+    value: Follower
+    cost: Leader
+
+    leader_action = Action("price", low=1.0, high=3.0)
+    follower_action = Action("units")
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * log(1 + y) - x * y)
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return over_followers((x - self.cost) * y)
+
+    def leader_limits(self, x: Any, y: Any) -> dict[str, Any]:
+        return {"capacity": over_followers(y) - 2.0}
+
+
+def test_another_kind_of_picture_is_named() -> None:
+    with pytest.raises(stackel.OptionError, match="'deviations'"):
+        answer(fig3()).plot("devations")  # type: ignore[arg-type]

@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 
 import stackel
+from benchmarks.ordinary.quantities import Isoelastic
 from stackel import Action, Follower, Game, Leader
 from stackel.calculus import trace
+from stackel.calculus.intervals import Interval
+from stackel.calculus.program import compile_program
+from stackel.calculus.rewriting import by_totals
+from stackel.calculus.shares import by_shares
 from stackel.certificate.boxes import MarketBoxes
 from stackel.certificate.enclosure import Enclosure
+from stackel.certificate.totals import Totals
 from stackel.followers import settle
 from stackel.formulations.cournot_stackelberg import equal_firms
+from stackel.formulations.murphy_sherali_soyster import five_firms, gnash
 from stackel.formulations.vehicular_twins import draw, fig3
 from stackel.functions import exp, log, over_followers, over_leaders
+
+pytestmark = pytest.mark.proofs
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class EdgeComputing(Game):
         return over_followers((x - self.unit_cost) * y)
 
 
+FIRMS = {"first_cost": [1.0, 1.5], "second_cost": [0.8, 1.2, 2.0], "choke": 9.0}
+
 MARKETS = {
     "fig3": fig3(),
     "fig3 with delay limits": fig3(delay=True),
@@ -50,6 +61,9 @@ MARKETS = {
     "edge": EdgeComputing(value=[3.0, 2.0, 5.0], unit_cost=[0.5, 0.8]),
     "cournot": equal_firms(2, 6),
     "cournot with 20 followers": equal_firms(3, 20),
+    "a price that is a power": Isoelastic(**FIRMS),
+    "a price with a pole": five_firms(1.1),
+    "a price with a pole, quadratic costs": gnash("gnash19"),
     "a draw with delay limits": draw(3, 4, 2, delay=True),
 }
 
@@ -64,7 +78,7 @@ def test_solve_proves_small_markets(name: str) -> None:
     assert proof.proved
     assert len(proof.sides) == eq.game.n_followers + eq.game.n_leaders
     assert all(side.bound <= 1e-6 * side.scale for side in proof.sides)
-    assert proof.assumes
+    assert any("multipliers" in text for text in proof.assumes) == ("delay" in name)
 
 
 @pytest.mark.parametrize("name", ["fig3 with delay limits", "edge", "cournot"])
@@ -87,7 +101,9 @@ def test_a_point_that_is_off_is_never_proved(name: str, off: float, favour: floa
         np.testing.assert_allclose(settle(game, moved).y, move.answer, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["fig3", "fig3 with delay limits", "edge", "cournot"])
+@pytest.mark.parametrize(
+    "name", ["fig3", "fig3 with delay limits", "edge", "cournot", "a price that is a power"]
+)
 def test_enclosures_contain_the_followers_answers(name: str) -> None:
     game = MARKETS[name]
     eq = stackel.solve(game, proof=False)
@@ -103,6 +119,63 @@ def test_enclosures_contain_the_followers_answers(name: str) -> None:
         y = settle(game, enclosure.profiles(own, own).lo).y.reshape(len(own), -1)
         assert (y >= found.over.lo - 1e-10)[known].all()
         assert (y <= found.over.hi + 1e-10)[known].all()
+
+
+def test_slices_of_a_total_hold_every_equilibrium() -> None:
+    """Boxes of a leader's quantity, from a point to a quarter of its range."""
+    game = Isoelastic(**FIRMS)
+    calculus, rng = trace(game), np.random.default_rng(0)
+    totals = Totals(calculus)
+    assert totals.applies
+    low, high = (b[0] for b in game.leader_bounds)
+    for width in (0.0, 1e-9, 1e-4, 0.02, 0.25):
+        first = low + (high - low) * rng.random((30, 1, 2)) * (1 - width)
+        last = first + (high - low) * width
+        wide = Interval(np.zeros((30, 3, 1)), np.full((30, 3, 1), 60.0))
+        found = totals.narrowed(wide, Interval(first, last))
+        assert ((found.hi - found.lo).sum((1, 2)) < 60.0).all()
+        for share in (0.0, 0.5, 1.0):
+            y = game.answer(first + (last - first) * share)
+            assert (y >= found.lo - 1e-12).all()
+            assert (y <= found.hi + 1e-12).all()
+
+
+@pytest.mark.parametrize("game", [five_firms(1.1), five_firms(1.3), gnash(), Isoelastic(**FIRMS)])
+def test_a_pole_is_multiplied_out(game: Game) -> None:
+    """In shares of the total, a formula is itself times a power of the total."""
+    formulas = trace(game).formulas
+    (field,), others = by_totals(MarketBoxes(trace(game)).conditions.values[:1], formulas.R)
+    found = by_shares(field, formulas.Y, others)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.1, 5.0, (20, *game.leader_shape))
+    y = rng.uniform(0.1, 5.0, (20, *game.follower_shape))
+    y *= 10.0 ** rng.uniform(-6, 0, (20, 1, 1))
+    (rest,) = compile_program([formulas.X], [found.rest])(x)
+    W = y.sum(-2, keepdims=True) + rest
+    theirs = y.sum(-2, keepdims=True) - y
+    (plain,) = compile_program([formulas.Y, others, formulas.X], [field])(y, theirs, x)
+    (same,) = compile_program([formulas.Y, others, formulas.X, found.total], [found.formula])(
+        y, theirs, x, W
+    )
+    (scaled,) = compile_program([found.share, found.total, formulas.X], [found.scaled])(y / W, W, x)
+    np.testing.assert_allclose(same, plain, rtol=1e-9)
+    power = np.log(scaled / plain) / np.log(W)
+    np.testing.assert_allclose(power, power.mean(), rtol=1e-6)
+    assert power.mean() > 0.5
+
+
+def test_no_equilibrium_has_a_total_at_a_pole() -> None:
+    game = five_firms()
+    totals, rng = Totals(trace(game)), np.random.default_rng(0)
+    wide = Interval(np.zeros((20, 4, 1)), np.full((20, 4, 1), 150.0))
+    for width in (0.0, 1e-3, 10.0):
+        first = rng.uniform(0.0, 100.0, (20, 1, 1)) * (rng.random((20, 1, 1)) < 0.7)
+        found = totals.narrowed(wide, Interval(first, first + width))
+        assert (found.lo.sum((1, 2)) + first.ravel() > 0).all()
+        for share in (0.0, 0.5, 1.0):
+            y = settle(game, first + width * share).y
+            assert (y >= found.lo - 1e-9).all()
+            assert (y <= found.hi + 1e-9).all()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from stackel.formulations import (
 )
 from stackel.testing import check_game
 
+pytestmark = pytest.mark.proofs
+
 BACKENDS = ["newton", "mpec"]
 
 SOLVABLE = [case for case in CASES if not case.none]

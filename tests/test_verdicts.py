@@ -11,7 +11,7 @@ import pytest
 import stackel
 from stackel import Action, Follower, Game, Leader
 from stackel.followers import settle
-from stackel.formulations.vehicular_twins import fig3
+from stackel.formulations.vehicular_twins import draw, fig3
 from stackel.functions import exp, log, over_followers, over_leaders
 
 
@@ -193,3 +193,77 @@ def test_a_followers_minimum_is_no_answer() -> None:
     assert found.deviation is not None
     assert found.deviation.player == "leader"
     assert found.deviation.gain == pytest.approx(1.44, abs=0.02)
+
+
+@dataclass(frozen=True)
+class Steep(Game):
+    """Followers that want 7.3 of everything; the loss grows with the tenth power, up to 1e15."""
+
+    followers: int = 2
+    leaders: int = 4
+    leader_action = Action("fee", low=0.0, high=1.0)
+    follower_action = Action("units", low=0.0, high=100.0)
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(-(((y - 7.3) / 3) ** 10) + 0 * x)
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return -((x - 0.3) ** 2) + 0 * over_followers(y)
+
+
+def test_moves_that_nobody_would_make_hide_no_gain() -> None:
+    found = stackel.certify(Steep(), np.full((1, 4), 0.3), np.full((2, 4), 10.3))
+    assert found.verdict == "refuted"
+    assert found.follower_gap == pytest.approx(4.0)  # all that it has lost
+
+
+@dataclass(frozen=True)
+class Free(Game):
+    """Prices that may be 0, where followers would buy without end."""
+
+    value: Follower
+    unit_cost: Leader
+
+    @property
+    def leader_action(self) -> Action:
+        return Action("price", low=0.0, high=10.0)
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("purchase")
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return over_leaders(self.value * log(1 + y) - x * y)
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return over_followers((x - self.unit_cost) * y)
+
+
+@pytest.mark.proofs
+def test_a_price_at_which_followers_want_more_without_end_is_closed() -> None:
+    market = Free(value=[3.0, 2.0], unit_cost=[0.5, 0.4])
+    eq = stackel.solve(market)
+    # v / p - 1 is bought: (p - c) (v / p - 1) is most at the root of c times the mean of v.
+    np.testing.assert_allclose(eq.leader_actions[0], np.sqrt(2.5 * np.array([0.5, 0.4])), 1e-5)
+    assert eq.certificate.verdict == "proved"
+    searched = stackel.certify(market, eq.leader_actions, eq.follower_actions, proof=False)
+    assert searched.verdict == "searched"
+    assert searched.unsettled == 0
+    assert any(
+        "want more without end there: leader 0 at price from 0 to" in n for n in searched.notes
+    )
+
+
+def test_a_hair_off_a_bound_is_no_gain() -> None:
+    """A price cap binds: what the last hair up to it costs is no scale for anything."""
+    market = draw(6, 3, 2, price_cap=0.8, delay=False)
+    eq = stackel.solve(market, proof=False)
+    cap = market.leader_bounds[1]
+    x = np.array(eq.leader_actions)
+    binding = int(np.argmax(x[0] >= cap[0] - 1e-6))
+    assert x[0, binding] >= cap[0, binding] - 1e-6
+    for off in (0.0, 1e-12, 1e-10, 1e-9):
+        x[0, binding] = cap[0, binding] - off
+        found = stackel.certify(market, x, settle(market, x).y, proof=False)
+        assert found.verdict == "searched"
+        assert found.leader_scales[binding] > 1e-3 * eq.certificate.leader_scales.max()

@@ -32,7 +32,7 @@ from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.leaders.equilibrium import find
 from stackel.leaders.oracle import Followers
-from stackel.run import Point, Run, Status
+from stackel.run import Point, Run, Status, within
 from stackel.solvers.cvxpy_.array import why_not_concave
 from stackel.solvers.cvxpy_.mixing import Mixer
 from stackel.solvers.cvxpy_.replies import CONE_ERROR, FormulaReplies, Replies
@@ -102,7 +102,8 @@ class CvxpyFollowers(Followers):
         while len(live) and t < self.options.max_inner:
             t += 1
             self.run.check()
-            found = self.oracle(x[live], r[live], y[live], lam[live], mu[live], cold[live])
+            with within(self.run.left):
+                found = self.oracle(x[live], r[live], y[live], lam[live], mu[live], cold[live])
             moved = np.abs(found.y - (y if alone else r)[live]).max((-1, -2))
             if alone and not self.oracle.expands:
                 moved = np.zeros(len(live))

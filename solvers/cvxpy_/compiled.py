@@ -14,7 +14,7 @@ of an element, G v + g <= 0, are imposed on their rows together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ from stackel.types import Array
 SIZES = (1, 4, 16, 64, 256, 1024)
 """Numbers of elements that problems are compiled for: few, so that few are compiled."""
 
-ROWS = 1024
-"""Most rows of a problem of more than one element."""
+ROWS = 512
+"""Most rows of a problem, unless followers of one element have something in common: CVXPY's time to
+compile one grows with their square, and nothing interrupts it."""
 
 UNMET = 1e-6
 """A limit, divided by its numbers' size, that stays violated by more than this cannot be met."""
@@ -61,6 +62,38 @@ class Batch:
         limits = [t.at(batch) for t in self.limits]
         bounds = self.low[batch], self.high[batch]
         return Batch(self.objective.at(batch), limits, *bounds, self.G[batch], self.g[batch])
+
+    @property
+    def alike(self) -> bool:
+        """Whether followers share no limit, and differ in numbers only: not in exponents, nor in
+        which of their bounds are finite. Which element a row belongs to does not matter then."""
+        kinds = [kind for t in (self.objective, *self.limits) for kind, _ in t.atoms]
+        exponents = [np.ones(1) if k.exponent is None else k.exponent for k in kinds]
+        patterns = [np.isfinite(self.low[0]), np.isfinite(self.high[0]), *exponents]
+        same = all(p.ndim < 2 or (p == p[:1]).all() for p in patterns)
+        return same and not self.g.size
+
+    def folded(self, width: int) -> Batch:
+        """Followers that are :attr:`alike`, ``width`` of them an element: where I is no multiple,
+        the last one fills up."""
+        I = self.low.shape[1]
+        rows = np.minimum(np.arange(-(-I // width) * width), I - 1)
+
+        def fold(array: Array) -> Array:
+            return array[:, rows].reshape(-1, width, *array.shape[2:])
+
+        def of_rows(kind: AtomKind) -> AtomKind:
+            own = kind.exponent
+            return kind if own is None or own.ndim < 2 else replace(kind, exponent=own[:1])
+
+        parts = [t.map(fold) for t in (self.objective, *self.limits)]
+        for part in parts:
+            part.atoms = [(of_rows(kind), atom) for kind, atom in part.atoms]
+        low, high = fold(self.low), fold(self.high)
+        none = np.zeros((len(low), 0))
+        return Batch(
+            parts[0], parts[1:], low, high, none.reshape(len(low), 0, *low.shape[1:]), none
+        )
 
 
 def _factor(quad: Array) -> Array:

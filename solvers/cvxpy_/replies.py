@@ -58,6 +58,14 @@ class Answer:
     good: Array
     error: Array
 
+    def unfolded(self, B: int, I: int) -> Answer:
+        """The answers to B elements of I followers, of what was folded for :meth:`Batch.folded`."""
+        rows = self.y[..., 0].size // B
+        y, lam = (a.reshape(B, rows, a.shape[-1])[:, :I] for a in (self.y, self.lam))
+        good = np.asarray(self.good.reshape(B, -1).all(1))
+        error = self.error.reshape(B, -1).max(1)
+        return Answer(y, lam, np.zeros((B, 0)), good, error)
+
     @classmethod
     def none(cls, y: Array, lam: Array, mu: Array) -> Answer:
         """No answer yet to any element.
@@ -186,6 +194,9 @@ class Replies:
     def _solve(self, batch: Batch, quadratic: bool) -> Answer:
         """All elements, some at once; where these fail their halves are tried."""
         B, I, _ = batch.low.shape
+        if I > ROWS and batch.alike:
+            width = -(-I // -(-I // ROWS))
+            return self._solve(batch.folded(width), quadratic).unfolded(B, I)
         lam = np.zeros((B, I, len(batch.limits)))
         out = Answer.none(np.zeros_like(batch.low), lam, np.zeros_like(batch.g))
         most = max(size for size in SIZES if size == 1 or size * I <= ROWS)

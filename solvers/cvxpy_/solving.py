@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from stackel.run import RESERVE, Stop, check_time, limit_for_solver
 
 TIGHT: Mapping[str, dict[str, Any]] = {
     "OSQP": {"eps_abs": 1e-10, "eps_rel": 1e-10, "max_iter": 4000, "adaptive_rho_interval": 50},
@@ -19,6 +22,14 @@ TIGHT: Mapping[str, dict[str, Any]] = {
     "SCS": {"eps_abs": 1e-10, "eps_rel": 1e-10, "max_iters": 50_000},
 }
 """Accuracy asked of solvers: leaders' slopes are differences of what comes back."""
+
+TIME_LIMITS: Mapping[str, str] = {
+    "OSQP": "time_limit",
+    "CLARABEL": "time_limit",
+    "SCS": "time_limit_secs",
+    "HIGHS": "time_limit",
+}
+"""What solvers call their limit of time [s]; the others (ECOS has none) are waited for."""
 
 GIVE_UP = 20
 """Breakdowns of the solver in a row, on single elements, after which there is no point going on."""
@@ -53,10 +64,24 @@ def choose(quadratic: bool, named: str | None) -> list[str]:
     return [s for s in ("CLARABEL", "ECOS", "SCS") if s in here][:1]
 
 
+def in_time(solver: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A solver's settings, its own limit of time no later than the one that holds here.
+
+    Args:
+        solver: its name.
+        settings: by its own names.
+    """
+    name = TIME_LIMITS.get(solver)
+    if name is None:
+        return settings
+    limit = limit_for_solver(settings.get(name) or math.inf)
+    return settings if limit == math.inf else {**settings, name: limit}
+
+
 def run_solver(
     problem: Any, solvers: list[str], options: Mapping[str, Any], exact: bool
 ) -> tuple[str, float]:
-    """Solve a CVXPY problem by the first solver that can.
+    """Solve a CVXPY problem by the first solver that can, in what is left of the time.
 
     Args:
         problem: the problem.
@@ -69,6 +94,7 @@ def run_solver(
 
     Raises:
         SolverFailure: none of them brought an answer.
+        Stop: the time is up; a solver that stops at it has no answer.
     """
     import cvxpy as cp
 
@@ -78,10 +104,17 @@ def run_solver(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an inaccurate answer is measured, not warned about
             try:
-                problem.solve(solver=name, warm_start=False, **settings)
+                data, chain, inverse = problem.get_problem_data(name, solver_opts=settings)
+                check_time(RESERVE)  # compiling a large problem takes long
+                solution = chain.solve_via_data(problem, data, solver_opts=in_time(name, settings))
+                problem.unpack_results(solution, chain, inverse)
+            except Stop:
+                raise
             except Exception as error:  # of the solver's own kind: a licence, a crash, ...
+                check_time(RESERVE)
                 why, broken = f"{name}: {error}", True
                 continue
+        check_time(RESERVE)
         last = position == len(solvers) - 1
         good = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) if last or not exact else (cp.OPTIMAL,)
         if problem.status in good:

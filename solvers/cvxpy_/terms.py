@@ -10,6 +10,7 @@ rivals and leaders. They are what a compiled CVXPY problem takes as parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,9 +109,13 @@ class Terms:
 
     def at(self, batch: Array) -> Terms:
         """The terms at some batch elements."""
-        atoms = [(k, Atom(a.coef[batch], a.A[batch], a.b[batch])) for k, a in self.atoms]
-        quad = None if self.quad is None else self.quad[batch]
-        return Terms(self.const[batch], self.lin[batch], quad, atoms)
+        return self.map(lambda array: array[batch])
+
+    def map(self, change: Callable[[Array], Array]) -> Terms:
+        """The terms with every array of numbers changed."""
+        atoms = [(k, Atom(change(a.coef), change(a.A), change(a.b))) for k, a in self.atoms]
+        quad = None if self.quad is None else change(self.quad)
+        return Terms(change(self.const), change(self.lin), quad, atoms)
 
     def finite(self) -> Array:
         """Whether its affine part is finite (B,)."""

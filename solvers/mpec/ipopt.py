@@ -8,6 +8,7 @@ and constraints its writer reports; values and multipliers come back in that ord
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ import pyomo.environ as pyo
 from pyomo.repn.plugins.nl_writer import NLWriter
 
 from stackel.errors import OptionError
+from stackel.run import limit_for_solver
 from stackel.types import Array
 
 MISSING = (
@@ -50,8 +52,9 @@ SLACK_IN_TIME = 0.9
 """A solver compiled for a time limit serves until this share of the limit is left."""
 
 
-GRACE = 5.0
-"""Seconds past its time limit after which an executable is stopped."""
+GRACE = 0.5
+"""Seconds past its time limit after which an executable is stopped: IPOPT looks at its clock only
+between iterations."""
 
 
 @dataclass(frozen=True)
@@ -136,20 +139,18 @@ class Program:
         self.options = {**DEFAULTS, **(options or {})}
         self._compiled: tuple[float, Any] | None = None
 
-    def solve(self, seconds: float | None = None) -> Outcome:
-        """Solve from where the model stands; the point reached is loaded whatever the outcome.
-
-        Args:
-            seconds: most wall-clock time [s]; None: as long as it takes.
+    def solve(self) -> Outcome:
+        """Solve from where the model stands, in what is left of the time; the point reached is
+        loaded whatever the outcome.
 
         Raises:
             OptionError: the IPOPT inside casadi does not take its options.
             RuntimeError: an executable does not run, or returns no solution.
         """
         if self.ipopt.executable is None:
-            return self._solve_inside(seconds)
+            return self._solve_inside()
         with tempfile.TemporaryDirectory(prefix="stackel-") as folder:
-            return self._solve_outside(Path(folder), seconds)
+            return self._solve_outside(Path(folder))
 
     # -- the written problem -------------------------------------------------------------------
 
@@ -212,30 +213,35 @@ class Program:
         problem = {"x": casadi.vcat(builder.x), "f": builder.f, "g": casadi.vcat(builder.g)}
         return problem, builder, written
 
-    def _solver(self, seconds: float | None) -> Any:
+    @property
+    def _limit(self) -> float:
+        """IPOPT's limit of time [s]: no later than its options have it."""
+        return limit_for_solver(self.options.get("max_wall_time", math.inf))
+
+    def _solver(self) -> Any:
         """casadi takes options at compilation only: compiled anew as the time runs out."""
         import casadi
 
-        limit = np.inf if seconds is None else max(seconds, 1e-3)
+        problem, limit = self._read[0], self._limit
         if self._compiled is not None and (
-            self._compiled[0] == limit or SLACK_IN_TIME * self._compiled[0] <= limit < np.inf
+            self._compiled[0] == limit or SLACK_IN_TIME * self._compiled[0] <= limit < math.inf
         ):
             return self._compiled[1]
         options: dict[str, Any] = {f"ipopt.{k}": v for k, v in self.options.items()}
         options |= {"ipopt.print_level": 0, "ipopt.sb": "yes", "print_time": False}
         options |= {"show_eval_warnings": False, "expand": True}
-        if limit < np.inf:
+        if limit < math.inf:
             options["ipopt.max_wall_time"] = limit
         try:
-            solver = casadi.nlpsol("ipopt", "ipopt", self._read[0], options)
+            solver = casadi.nlpsol("ipopt", "ipopt", problem, options)
         except RuntimeError as error:
             raise self._bad_option(str(error).splitlines()[-1].rpartition(".cpp:")[2]) from None
         self._compiled = limit, solver
         return solver
 
-    def _solve_inside(self, seconds: float | None) -> Outcome:
+    def _solve_inside(self) -> Outcome:
         _, built, written = self._read
-        solver = self._solver(seconds)
+        solver = self._solver()
         start, low, high = (
             np.array(part) for part in zip(*map(_box, written.variables), strict=True)
         )
@@ -251,12 +257,12 @@ class Program:
 
     # -- as an executable ----------------------------------------------------------------------
 
-    def _solve_outside(self, folder: Path, seconds: float | None) -> Outcome:
+    def _solve_outside(self, folder: Path) -> Outcome:
         file = folder / "model.nl"
         written = self._write(file)
-        options = {**self.options, "print_level": 0, "sb": "yes"}
-        if seconds is not None:
-            options["max_wall_time"] = max(seconds, 1e-3)
+        options, limit = {**self.options, "print_level": 0, "sb": "yes"}, self._limit
+        if limit < math.inf:
+            options["max_wall_time"] = limit
         settings = folder / "ipopt.opt"
         settings.write_text("".join(f"{k} {v}\n" for k, v in options.items()), encoding="ascii")
         command = [str(self.ipopt.executable), str(file), "-AMPL", f"option_file_name={settings}"]
@@ -267,7 +273,7 @@ class Program:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=None if seconds is None else seconds + GRACE,
+                timeout=None if limit == math.inf else limit + GRACE,
             )
         except subprocess.TimeoutExpired:
             return Outcome(False, "ran past its time limit and was stopped")

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyomo.environ as pyo
 
-from stackel.run import Run
+from stackel.run import RESERVE, Run, within
 from stackel.solvers.mpec.ipopt import Ipopt, Program
 from stackel.solvers.mpec.model import Pair
 from stackel.solvers.mpec.reformulations.base import Mode
@@ -122,11 +122,12 @@ class PairedProblem:
 
     def _solve(self, program: Program) -> bool:
         run = self.method.run
-        run.check()
-        outcome = program.solve(None if run.time_limit is None else run.time_limit - run.elapsed)
+        run.check(RESERVE)
+        with within(run.left):
+            outcome = program.solve()
         self.solves += 1
         self.message = outcome.message
-        run.check()
+        run.check(RESERVE)
         return outcome.solved
 
     # -- solving -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from stackel.calculus.calculus import trace
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.leaders.deviations import search_range
-from stackel.run import Point, Status
+from stackel.run import Point, Status, Stop
 from stackel.solvers.mpec.model import build_leader, read_actions, read_multipliers
 from stackel.solvers.mpec.pieces import Method, PairedProblem, Place
 from stackel.solvers.mpec.stationarity import kind
@@ -130,11 +130,14 @@ class Search:
         self.starts, self.tolerance, self.max_sweeps = starts, tolerance, max_sweeps
         start = self.run.start
         self.x = middle(*game.leader_bounds) if start is None else np.array(start)
-        self.run.check()
-        self.leaders = [LeaderProblem(game, j, self.x, method) for j in range(game.n_leaders)]
+        self.leaders = [self._problem(j) for j in range(game.n_leaders)]
         self.last = self.leaders[0]
         self.trail = [self.x]
         self.sweeps = 0
+
+    def _problem(self, j: int) -> LeaderProblem:
+        self.run.check()  # stating it takes long in a large market
+        return LeaderProblem(self.game, j, self.x, self.method)
 
     def find(self, jointly: bool) -> Point:
         """Where the search ends, and why there.
@@ -149,6 +152,10 @@ class Search:
             return self._all_at_once() if jointly else self._diagonalise()
         except _Failed as failed:
             return self._point(Status.FAILED, str(failed))
+        except Stop:
+            if self.run.best is None:  # what the first solve had reached by then
+                self.run.keep(*read_actions(self.last.model, self.game))
+            raise
 
     def _starts(self, j: int) -> list[Array]:
         """Where leader j's problem is begun: where it stands, and spread over its range."""

@@ -22,15 +22,18 @@ from typing import Any
 import numpy as np
 
 from stackel.calculus.concavity import Concavity
+from stackel.calculus.curvature import prove_concave
 from stackel.calculus.footing import find_footing
 from stackel.calculus.formulas import PROGRAMS, Formulas
 from stackel.calculus.program import Program, at_elements
+from stackel.calculus.rows import check_rows
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.memo import Memo
 from stackel.types import Array
 
 Box = tuple[Array, Array]
+Names = tuple[str, str, str]
 
 
 class Calculus(Memo):
@@ -59,16 +62,12 @@ class Calculus(Memo):
     """
 
     def __init__(
-        self,
-        formulas: Formulas,
-        leader_bounds: Box,
-        follower_bounds: Box,
-        names: tuple[str, str, str],
+        self, formulas: Formulas, leader_bounds: Box, follower_bounds: Box, names: Names
     ) -> None:
         self.leader_bounds, self.follower_bounds = leader_bounds, follower_bounds
         self._state(formulas, names)
 
-    def _state(self, formulas: Formulas, names: tuple[str, str, str]) -> None:
+    def _state(self, formulas: Formulas, names: Names) -> None:
         self.formulas, self.names = formulas, names
         self.title, self.leader_name, self.follower_name = names
         self.leader_shape, self.follower_shape = formulas.X.shape, formulas.Y.shape
@@ -160,9 +159,13 @@ class Calculus(Memo):
         """What the followers' formulas are made of; the same for all markets of a batch."""
         return self.formulas.once(Concavity)
 
-    def prove_concave(self, rivals: Array, x: Array) -> tuple[Array, Array]:
-        """See :meth:`stackel.calculus.concavity.Concavity.prove`."""
-        return self.concavity.prove(rivals, x, self.follower_bounds, self._element)
+    def prove_concave(self, y: Array, x: Array, some: Array | None = None) -> tuple[Array, Array]:
+        """See :func:`stackel.calculus.curvature.prove_concave`.
+
+        Args:
+            y, x, some: everybody's actions, leader actions, where intervals are worth trying.
+        """
+        return prove_concave(self, y, x, some, self._element)
 
     # -- the followers' problem ----------------------------------------------------------------
 
@@ -379,14 +382,16 @@ def trace(game: Game | Calculus) -> Calculus:
         game: the market; a calculus is its own.
 
     Raises:
-        GameError: a formula that does not differentiate or has the wrong shape.
+        GameError: a formula does not differentiate, has the wrong shape or mixes followers' rows.
     """
     return game if isinstance(game, Calculus) else game.once(_traced)
 
 
 def _traced(game: Game) -> Calculus:
+    formulas, bounds = Formulas(game), (game.leader_bounds, game.follower_bounds)
+    check_rows(formulas, *bounds)
     names = str(game), game.leader_action.name, game.follower_action.name
-    return Calculus(Formulas(game), game.leader_bounds, game.follower_bounds, names)
+    return Calculus(formulas, *bounds, names)
 
 
 def _wide(array: Array, shape: tuple[int, ...]) -> Array:

@@ -11,6 +11,7 @@ from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.expression import Expression, symbol
 from stackel.calculus.formulas import Formulas
 from stackel.calculus.program import Program, compile_program
+from stackel.calculus.rewriting import depends
 from stackel.calculus.structure import Structure, degree, split
 from stackel.memo import Memo
 from stackel.types import Array
@@ -28,7 +29,10 @@ class Concavity(Memo):
         affine_field: whether the game's field is affine in all followers' actions together.
         affine_limits: whether all limits are affine in the own action; with the field's the same,
             what holds at one point holds everywhere.
+        constant: whether nothing that the proof looks at depends on what anybody does, so that it
+            holds everywhere or nowhere.
         affine_shared: the same of the limits that followers share.
+        affine_together: whether they are in everybody's actions together.
         curved_own: whether some own limit is not.
     """
 
@@ -43,6 +47,22 @@ class Concavity(Memo):
         self.curved_own = any(degree(e, own) > 1 for e in formulas.own_limits.values())
         self.affine_shared = all(degree(e, own) <= 1 for e in formulas.shared_limits.values())
         self.affine_limits = self.affine_shared and not self.curved_own
+        everything = (*formulas.own_limits.values(), *formulas.shared_limits.values())
+        self.affine_together = all(degree(e, own, formulas.R) <= 1 for e in everything)
+        self.constant = not any(
+            depends(node, one)
+            for structure in (self.payoff, *self.limits.values())
+            for node in self._looked_at(structure)
+            for one in (formulas.R, formulas.X)
+        )
+
+    def _looked_at(self, structure: Structure) -> list[Expression]:
+        out = [] if structure.polynomial is None else self._second(structure.polynomial)[1]
+        for atom in structure.atoms:
+            out = [*out, atom.coefficient]
+            if atom.one_sided:
+                out = [*out, atom.function.args[0]]
+        return out
 
     def prove(
         self,
@@ -68,9 +88,24 @@ class Concavity(Memo):
             quadratic part (..., I), negative where that part alone is not concave.
         """
         proved, modulus = self._definite(None, -1, rivals, x, box, at)
+        return proved & self.limits_convex(rivals, x, box, at), modulus
+
+    def limits_convex(
+        self,
+        rivals: Array,
+        x: Array,
+        box: Box,
+        at: Callable[[Program], Program] = lambda program: program,
+    ) -> Array:
+        """Whether every own limit is proved convex in the own action (...).
+
+        Args:
+            rivals, x, box, at: as for :meth:`prove`.
+        """
+        proved = np.ones(rivals.shape[:-2], dtype=bool)
         for name in self.limits:
             proved = proved & self._definite(name, +1, rivals, x, box, at)[0]
-        return proved, modulus
+        return proved
 
     def _structure(self, limit: str | None) -> Structure:
         return self.payoff if limit is None else self.limits[limit]
@@ -91,8 +126,8 @@ class Concavity(Memo):
         if hessian_of is not None:
             hessian = sign * self._blocks(at(hessian_of), rivals, x)
             smallest = matrices.smallest_eigenvalues(hessian)
-            size = np.abs(hessian).max((-1, -2, -3), initial=0.0)
-            proved &= (smallest >= -1e-12 * size[..., None]).all(-1)
+            size = np.abs(hessian).max((-1, -2), initial=0.0)  # each follower's own
+            proved &= (smallest >= -1e-12 * size).all(-1)
         for atom, coefficient, argument in zip(
             structure.atoms, coefficients, arguments, strict=True
         ):
@@ -146,11 +181,16 @@ class Concavity(Memo):
 
     def _hessian(self, polynomial: Expression) -> Program:
         """The derivative of a polynomial's gradient along a direction of the own actions."""
+        direction, moved = self._second(polynomial)
+        return compile_program(
+            [self.formulas.Y, self.formulas.R, self.formulas.X, direction], moved
+        )
+
+    def _second(self, polynomial: Expression) -> tuple[Expression, list[Expression]]:
         own = self.formulas.Y
         (slope,) = gradient(polynomial, own)
         direction = symbol("direction", own.shape)
-        (moved,) = directional([slope], {own: direction})
-        return compile_program([own, self.formulas.R, self.formulas.X, direction], [moved])
+        return direction, directional([slope], {own: direction})
 
     def _blocks(self, program: Program, rivals: Array, x: Array) -> Array:
         """(..., I, n, n), of the sum of a row's entries."""

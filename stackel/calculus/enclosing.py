@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 
 from stackel.calculus import intervals
-from stackel.calculus.expression import Expression, constant, matmul, ordered
+from stackel.calculus.expression import Expression
 from stackel.calculus.intervals import Interval, lift
-from stackel.calculus.program import Target, compile_program
+from stackel.calculus.numbers import exact
+from stackel.calculus.program import Program, Target, compile_program
+from stackel.calculus.rewriting import tightened
 
 Boxes = Callable[..., tuple[Interval, ...]]
 """Intervals of the inputs to intervals of the outputs."""
+
+SMALL = 64
+"""Entries up to which it is looked at whether a constant was rounded at all."""
 
 LARGEST = 2_000
 """Followers up to which a matrix of ties is made dense."""
@@ -71,6 +76,8 @@ def _constant(node: Expression) -> Interval:
     if node.made_of is None:
         value = node.param
         return lift(value.toarray() if hasattr(value, "__stackel_operator__") else value)
+    if node.param.size <= SMALL and exact(node):
+        return lift(node.param)
     op, args, param = node.made_of
     with np.errstate(all="ignore"):
         values = [_constant(a) for a in args]
@@ -79,7 +86,17 @@ def _constant(node: Expression) -> Interval:
         return CALLS[op](*values) if param is None else CALLS[op](*values, param)
 
 
-TARGET = Target(CALLS, _constant, False)
+TARGET = Target(CALLS, _constant, False, exact)
+
+
+def box_program(inputs: Sequence[Expression], outputs: Sequence[Expression]) -> Program:
+    """A compiled program of intervals; of a batch of markets too.
+
+    Args:
+        inputs: the inputs, in the order of the function's arguments.
+        outputs: what it returns.
+    """
+    return compile_program(inputs, tightened(outputs), TARGET)
 
 
 def compile_boxes(inputs: Sequence[Expression], outputs: Sequence[Expression]) -> Boxes:
@@ -90,29 +107,10 @@ def compile_boxes(inputs: Sequence[Expression], outputs: Sequence[Expression]) -
         inputs: the inputs, in the order of the function's arguments.
         outputs: what it returns.
     """
-    program = compile_program(inputs, _tightened(outputs), TARGET)
+    program = box_program(inputs, outputs)
 
     def evaluate(*boxes: Interval) -> tuple[Interval, ...]:
         with np.errstate(all="ignore"):
             return program(*boxes)
 
     return evaluate
-
-
-def _tightened(outputs: Sequence[Expression]) -> list[Expression]:
-    """The same formulas, ``sum(r) - r`` as the sum of the others: as intervals the two would not
-    know that they contain the same r."""
-    new: dict[int, Expression] = {}
-    for node in ordered(outputs):
-        args = tuple(new[id(a)] for a in node.args)
-        same = all(a is b for a, b in zip(args, node.args, strict=True))
-        copy = node if same else Expression(node.op, args, node.shape, node.param)
-        if node.op == "sub":
-            whole, own = args
-            while whole.op == "expand":
-                whole = whole.args[0]
-            if whole.op == "sum" and whole.param == (-2,) and whole.args[0] is own:
-                I = own.shape[0]
-                copy = matmul(constant(np.ones((I, I)) - np.eye(I)), own)
-        new[id(node)] = copy
-    return [new[id(o)] for o in outputs]

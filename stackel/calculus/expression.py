@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.numbers import number
 from stackel.calculus.operations import evaluate
 from stackel.errors import GameError
 
@@ -163,14 +164,12 @@ def lift(value: Any) -> Expression:
     return value if isinstance(value, Expression) else constant(value)
 
 
-def is_number(node: Expression, number: float) -> bool:
-    """Whether the node is this one number everywhere (cheap: only single numbers are looked at)."""
-    return (
-        node.is_constant
-        and isinstance(node.param, np.ndarray)
-        and node.param.size == 1
-        and node.param.item() == number
-    )
+def is_number(node: Expression, value: float) -> bool:
+    """Whether the node is this one number everywhere, not only rounded to it (cheap: only single
+    numbers are looked at)."""
+    if not (node.is_constant and isinstance(node.param, np.ndarray) and node.param.size == 1):
+        return False
+    return node.param.item() == value and (node.made_of is None or number(node) == value)
 
 
 def _broadcast(first: Shape, second: Shape, what: str) -> Shape:

@@ -71,18 +71,7 @@ class Formulas(Memo):
     @cached_property
     def conditions(self) -> Conditions:
         """What :class:`stackel.calculus.Calculus` calls the followers' system."""
-        m = sum(e.shape[1] for e in self.own_limits.values())
-        lam = symbol("lam", (self.Y.shape[0], m))
-        mus = {k: symbol(f"mu:{k}", e.shape) for k, e in self.shared_limits.items()}
-        own = [concat(list(self.own_limits.values()))] if m else []
-        terms = [-self.follower_payoff, *(lam * c for c in own)]
-        terms += [mus[key] * e for key, e in self.shared_limits.items()]
-        total, *rest = (t.sum(axis=(-1, -2), keepdims=True) for t in terms)
-        for term in rest:
-            total = total + term
-        (field,) = gradient(total, self.Y)
-        inputs = [self.Y, self.R, self.X, lam, *mus.values()]
-        return Conditions(inputs, field, [field, *own, *self.shared_limits.values()])
+        return first_order(self, self.follower_payoff)
 
     def _call(self, game: Game, formula: str, arguments: Sequence[Expression]) -> Any:
         name = f"{self.market}.{formula}"
@@ -128,6 +117,27 @@ class Formulas(Memo):
                 expected = f"({rows or 'm'}, {columns or 'm'})"
                 raise GameError(f"{name}[{key!r}] has shape {node.shape}; expected {expected}")
         return out
+
+
+def first_order(f: Formulas, payoff: Expression) -> Conditions:
+    """The followers' first-order conditions.
+
+    Args:
+        f: the market's formulas.
+        payoff: the followers', in whatever form.
+    """
+    m = sum(e.shape[1] for e in f.own_limits.values())
+    lam = symbol("lam", (f.Y.shape[0], m))
+    mus = {k: symbol(f"mu:{k}", e.shape) for k, e in f.shared_limits.items()}
+    own = [concat(list(f.own_limits.values()))] if m else []
+    terms = [-payoff, *(lam * c for c in own)]
+    terms += [mus[key] * e for key, e in f.shared_limits.items()]
+    total, *rest = (t.sum(axis=(-1, -2), keepdims=True) for t in terms)
+    for term in rest:
+        total = total + term
+    (field,) = gradient(total, f.Y)
+    inputs = [f.Y, f.R, f.X, lam, *mus.values()]
+    return Conditions(inputs, field, [field, *own, *f.shared_limits.values()])
 
 
 def _along(f: Formulas, outputs: list[Expression], *inputs: Expression) -> Program:

@@ -27,14 +27,16 @@ class Target(NamedTuple):
         calls: its operations, by name.
         constant: what it makes of a constant's node.
         powers: whether some powers are written as products.
+        plain: whether a constant is just its number.
     """
 
     calls: Mapping[str, Callable[..., Any]]
     constant: Callable[[Expression], Any]
     powers: bool
+    plain: Callable[[Expression], bool]
 
 
-NUMPY = Target(CALLS, lambda node: node.param, True)
+NUMPY = Target(CALLS, lambda node: node.param, True, lambda node: True)
 
 
 def _identity(node: Expression, number: dict[int, int], rounded: bool) -> tuple[Any, ...]:
@@ -159,7 +161,7 @@ def compile_program(
             continue
         arguments = [number[id(a)] for a in node.args]
         exponent = None
-        if node.op == "pow" and node.args[1].param.size == 1:
+        if node.op == "pow" and node.args[1].param.size == 1 and target.plain(node.args[1]):
             exponent = float(node.args[1].param.item())
         statement = _statement(node, [name[a] for a in arguments], exponent, target.powers)
         free.extend(
@@ -181,7 +183,8 @@ def compile_program(
 
 
 def at_elements(program: Program, index: Any, known: dict[int, Any]) -> Program:
-    """A compiled program whose constants have a batch axis, at some elements of that axis.
+    """A compiled program whose constants, arrays or intervals, have a batch axis, at some elements
+    of that axis.
 
     Args:
         program: what :func:`compile_program` returned.
@@ -192,7 +195,7 @@ def at_elements(program: Program, index: Any, known: dict[int, Any]) -> Program:
     assert isinstance(program, FunctionType)
     namespace = dict(program.__globals__)
     for name, value in program.__globals__.items():
-        if isinstance(value, np.ndarray) and value.ndim > 2:
+        if getattr(value, "ndim", 0) > 2:
             if id(value) not in known:
                 known[id(value)] = value, value[index]
             namespace[name] = known[id(value)][1]

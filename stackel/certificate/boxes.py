@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
+from stackel.calculus.curvature import Curvature
 from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.enclosing import Boxes, compile_boxes
-from stackel.calculus.expression import Expression, ordered, symbol, take
+from stackel.calculus.expression import symbol, take
+from stackel.calculus.formulas import Conditions, first_order
 from stackel.calculus.intervals import Interval, join
+from stackel.calculus.rewriting import depends, tightened
 from stackel.calculus.structure import degree
-from stackel.types import Array
 
 
 class _Leader(NamedTuple):
@@ -45,9 +47,13 @@ class MarketBoxes:
         self.p = calculus.first_guess.size
         self.q = calculus.n_followers * calculus.m + calculus.k
         self.low, self.high = calculus.follower_bounds
-        self.conditions = f.conditions
+        (payoff,) = tightened([f.follower_payoff], f.Y)
+        inputs, _, values = first_order(f, payoff)
+        values = tightened(values)  # before they are differentiated again
+        self.conditions = Conditions(inputs, values[0], values)
+        self.curvature = f.once(Curvature)
         self.unsupported = ""
-        if any(_depends(e, f.R) for e in f.own_limits.values()):
+        if any(depends(e, f.R) for e in f.own_limits.values()):
             self.unsupported = "a follower's own limit depends on its rivals"
         if any(degree(e, f.Y) > 1 for e in f.shared_limits.values()):
             self.unsupported = "a shared limit is not affine"
@@ -136,49 +142,6 @@ class MarketBoxes:
         out = self._flat(self._moved(*inputs, *directions), (count, *batch)).moveaxis(0, -1)
         return out[..., :z], out[..., z:]
 
-    @cached_property
-    def _own(self) -> Boxes:
-        f = self.calculus.formulas
-        d = symbol("along y", f.Y.shape)
-        moved = directional([self.conditions.field], {f.Y: d})
-        return compile_boxes([*self.conditions.inputs, d], moved)
-
-    def own_hessians(self, inputs: list[Interval], batch: tuple[int, ...]) -> Interval:
-        """Each follower's own block of the field's derivative (*batch, I, n, n), others held."""
-        n = self.shape[1]
-        units = Interval(np.eye(n).reshape(n, *(1,) * len(batch), 1, n))
-        (out,) = self._own(*inputs, units.wide((n, *(1,) * len(batch), *self.shape)))
-        return out.wide((n, *batch, *self.shape)).moveaxis(0, -1)
-
-    @cached_property
-    def _curvature(self) -> Boxes:
-        f = self.calculus.formulas
-        first, second = (symbol(f"along y {k}", f.Y.shape) for k in (1, 2))
-        once = directional(list(f.own_limits.values()), {f.Y: first})
-        return compile_boxes([f.Y, f.R, f.X, first, second], directional(once, {f.Y: second}))
-
-    def limits_convex(self, Y: Interval, X: Interval, batch: tuple[int, ...]) -> Array:
-        """Where every own limit is convex in the own action (*batch), by Gershgorin's discs.
-
-        Args:
-            Y: own actions, and everybody's.
-            X: leader actions.
-            batch: the boxes' axes.
-        """
-        proved = np.ones(batch, dtype=bool)
-        if not self.calculus.m:
-            return proved
-        n, one = self.shape[1], (1,) * len(batch)
-        units = np.broadcast_to(np.eye(n)[:, None], (n, self.shape[0], n))
-        first = Interval(units.reshape(n, 1, *one, *self.shape))
-        second = Interval(units.reshape(1, n, *one, *self.shape))
-        for value in self._curvature(Y, Y, X, first, second):
-            H = value.wide((n, n, *batch, *value.shape[-2:])).moveaxis(0, -1).moveaxis(0, -1)
-            off = np.where(np.eye(n, dtype=bool), 0.0, H.mag).sum(-1) * (1 + 1e-12)
-            discs = np.diagonal(H.lo, axis1=-2, axis2=-1) - off
-            proved &= (discs >= 0).all((-1, -2, -3))
-        return proved
-
     # -- payoffs -------------------------------------------------------------------------------
 
     @cached_property
@@ -256,7 +219,3 @@ class MarketBoxes:
         batch = X.shape[:-2]
         flat = [v.wide((*batch, *v.shape[-2:]))[..., 0] for v in values]
         return join(flat, -1) if flat else Interval(np.zeros((*batch, 0)))
-
-
-def _depends(node: Expression, symbol_: Expression) -> bool:
-    return any(one is symbol_ for one in ordered([node]))

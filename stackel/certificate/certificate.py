@@ -40,6 +40,21 @@ TOLERANCE = 1e-6
 """Gaps and violations up to this share of their own scale still count as none."""
 
 
+NOT_PROVED = (
+    "followers' problems are not proved concave: their best replies come from a search of their "
+    "own range"
+)
+
+NO_BOUNDS = "leaders' actions are unbounded: searched ten times as far as the point"
+
+CANDIDATES_ALONE = "of the leaders' moves only the candidates were tried"
+
+SEVERAL = "leaders have several decisions each: their gap is a multi-start estimate"
+
+OF_THE_SEARCH = (NOT_PROVED, SEVERAL)
+"""Notes on how far a search can be trusted: of no interest where a proof has seen everything."""
+
+
 @dataclass(frozen=True)
 class Certificate(Shown):
     """The worth of a point; see the module. Players are counted from 0.

@@ -21,43 +21,27 @@ one, every best reply is enclosed: then bounds hold for any equilibrium that the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from stackel.calculus.curvature import modulus
 from stackel.calculus.intervals import Interval, ball, join, point_matmul
+from stackel.certificate.answers import Answers, Everywhere, Found, put, put_found
 from stackel.certificate.boxes import MarketBoxes
 from stackel.certificate.linear import fixed_point, inverse, times, where_known
 from stackel.certificate.replies import every_reply, reach
-from stackel.certificate.uniqueness import TINY, UNIT, dominance, modulus
-from stackel.followers.response import settle
+from stackel.certificate.totals import Totals
+from stackel.certificate.uniqueness import TINY, UNIT, dominance
+from stackel.followers.response import Response, settle
 from stackel.followers.starts import inside
 from stackel.types import Array
 
 ROUNDS = 4
 """Most applications of Krawczyk's operator."""
 
-
-@dataclass
-class Answers:
-    """The followers' answers to a leader's actions, of B boxes.
-
-    Attributes:
-        known: where there are bounds (B,).
-        every: where these are of all equilibria that there may be, rather than of the only one.
-        over: their actions over the box (B, p).
-        centre: their actions at the box's centre (B, p).
-        slope: how they move, y(x) - y(centre) is in slope (x - centre) (B, p, d).
-        why: why they are not known, in words, of each box.
-    """
-
-    known: Array
-    every: Array
-    over: Interval
-    centre: Interval
-    slope: Interval
-    why: list[str]
+REMEMBERED = 256
+"""Answers that others start from."""
 
 
 class Enclosure:
@@ -74,8 +58,16 @@ class Enclosure:
         self.boxes, self.leader, self.x, self.y = boxes, leader, x, y
         self.calculus = boxes.calculus
         self.low, self.high = boxes.low.ravel(), boxes.high.ravel()
-        bounds = (b[None, :, leader] for b in self.calculus.leader_bounds)
-        self.whole = self._all_actions(self.profiles(*bounds))
+        self.totals = self.calculus.once(Totals)
+        whole = [b[None, :, leader] for b in self.calculus.leader_bounds]
+        nothing, at = np.zeros((0, whole[0].shape[1])), np.zeros(0, dtype=int)
+        lam, mu = self.calculus.zeros((1,))
+        here = Response(y[None], lam, mu, np.full(1, np.inf), np.zeros(1, dtype=bool))
+        self._answers = x[None, :, leader], settle(self.calculus, x[None], here)
+        everywhere = self._all_actions(self.profiles(*whole))
+        self._regions = nothing, nothing, everywhere.at(at)
+        if everywhere.only.all():
+            self._regions = whole[0], whole[1], everywhere
 
     def profiles(self, low: Array, high: Array) -> Interval:
         """Leader actions (B, d, J) where the leader's own are in a box (B, d)."""
@@ -88,29 +80,63 @@ class Enclosure:
 
     # -- the only one ------------------------------------------------------------------------------
 
-    def _all_actions(self, X: Interval) -> _Everywhere:
+    def _all_actions(self, X: Interval) -> Everywhere:
         """What holds over all actions of the followers, for boxes X of leader actions."""
         boxes, B = self.boxes, X.shape[0]
         shape = (B, *boxes.shape)
         Y = Interval(np.broadcast_to(boxes.low, shape), np.broadcast_to(boxes.high, shape))
-        J = self._field_jacobian(Y, X)
-        v, w, dominant = dominance(J)
-        m = modulus(J)
-        if not ((m > 0) | dominant).all() or not J.finite.all():
+        J, (v, w, dominant), m, only = self._only(Y, X)
+        if not only.all() or not J.finite.all():
             Y = reach(boxes, X, np.broadcast_to(self.y, shape))
-            J = self._field_jacobian(Y, X)
-            v, w, dominant = dominance(J)
-            m = modulus(J)
-        only = np.array(m > 0)
-        if not boxes.q:  # within bounds alone every H-matrix will do
-            only |= dominant
-        only &= boxes.limits_convex(Y, X, (B,)) & (not boxes.unsupported)
-        return _Everywhere(Y, v, w, dominant & (boxes.q == 0), m, only)
+            J, (v, w, dominant), m, only = self._only(Y, X)
+        if not only.all() and self.totals.applies and Y.finite.all():
+            Y = self._fixed(self.totals.narrowed(Y, X), X)
+            J, (v, w, dominant), m, only = self._only(Y, X)
+        if not boxes.q:
+            Y = self._fixed(Y, X)
+        only &= boxes.curvature.limits_convex(Y, Y, X) & (not boxes.unsupported)
+        return Everywhere(Y, v, w, dominant & (boxes.q == 0), m, only)
 
-    def _field_jacobian(self, Y: Interval, X: Interval) -> Interval:
-        batch = X.shape[:1]
-        inputs = self.boxes.inputs(Y, X)
-        return self.boxes.jacobian(inputs, batch, None)[0][:, : self.boxes.p, : self.boxes.p]
+    def _fixed(self, Y: Interval, X: Interval) -> Interval:
+        """Bounds Y of all equilibria, of followers with no limits, at the bounds where the field
+        has one sign all over Y."""
+        boxes = self.boxes
+        F = boxes.system(boxes.inputs(Y, X), X.shape[:1])[:, : boxes.p].reshape(*Y.shape)
+        down, up = (F.lo > 0) & (Y.lo <= boxes.low), (F.hi < 0) & (Y.hi >= boxes.high)
+        return Interval(np.where(up, Y.hi, Y.lo), np.where(down, Y.lo, Y.hi))
+
+    def _only(
+        self, Y: Interval, X: Interval
+    ) -> tuple[Interval, tuple[Array, Array, Array], Array, Array]:
+        """The field's derivative over actions Y, its dominance and modulus, and where these say
+        that there is one equilibrium at most."""
+        boxes, inputs = self.boxes, self.boxes.inputs(Y, X)
+        J = boxes.jacobian(inputs, X.shape[:1], None)[0][:, : boxes.p, : boxes.p]
+        # Of what all equilibria have in common none can differ from another in.
+        fixed = (Y.hi <= Y.lo).reshape(len(Y.lo), -1)
+        out, eye = fixed[:, :, None] | fixed[:, None], np.eye(boxes.p)
+        J = Interval(np.where(out, eye, J.lo), np.where(out, eye, J.hi))
+        dominant, m = dominance(J), modulus(J)
+        # Within bounds alone every H-matrix will do.
+        return J, dominant, m, (m > 0) | (dominant[2] & (boxes.q == 0))
+
+    def _known(self, low: Array, high: Array) -> Everywhere:
+        """What holds over all actions of the followers, for boxes (B, d) of the leader's decisions:
+        if they are known to have one equilibrium in a region that a box is inside, what holds
+        there."""
+        first, last, pool = self._regions
+        inside: Any = (first <= low[:, None]).all(2) & (high[:, None] <= last).all(2)
+        latest = inside.shape[1] - 1 - inside[:, ::-1].argmax(1) if len(first) else inside.sum(1)
+        rest = np.flatnonzero(~inside.any(1))
+        if not len(rest):
+            return pool.at(latest)
+        new = self._all_actions(self.profiles(low[rest], high[rest]))
+        latest[rest] = len(first) + np.arange(len(rest))
+        out = Everywhere.stack(pool, new).at(latest)
+        only = rest[new.only]
+        regions = np.concatenate([first, low[only]]), np.concatenate([last, high[only]])
+        self._regions = *regions, Everywhere.stack(pool, new.at(np.flatnonzero(new.only)))
+        return out
 
     # -- where -------------------------------------------------------------------------------------
 
@@ -125,17 +151,16 @@ class Enclosure:
         X, C = self.profiles(low, high), self.profiles(centre, centre).lo
         half = np.maximum(high - centre, centre - low)
         half = np.where(half > 0, np.nextafter(half, np.inf), 0.0)
-        everywhere = self.whole.at(np.zeros(B, dtype=int))  # each box is inside the whole one
-        if not everywhere.only.all():
-            everywhere = self._all_actions(X)
-        at = settle(self.calculus, C)
+        everywhere = self._known(low, high)
+        at = self._settled(C, centre)
         z = np.concatenate([a.reshape(B, -1) for a in (at.y, at.lam, at.mu)], 1)
         z = np.where(np.isfinite(z), z, 0.0)
+        whole = everywhere.Y.reshape(B, boxes.p)
         answers = Answers(
             np.zeros(B, dtype=bool),
             np.zeros(B, dtype=bool),
-            everywhere.Y.reshape(B, boxes.p),
-            everywhere.Y.reshape(B, boxes.p),
+            Interval(+whole.lo, +whole.hi),
+            Interval(+whole.lo, +whole.hi),
             Interval(np.full((B, boxes.p, d), -np.inf), np.full((B, boxes.p, d), np.inf)),
             [""] * B,
         )
@@ -145,33 +170,50 @@ class Enclosure:
         only = np.flatnonzero(everywhere.only)
         if len(only):
             found = self._krawczyk(X[only], C[only], z[only], half[only], everywhere.at(only))
-            _put(answers, only, found)
+            put(answers, only, found)
             lost = only[~answers.known[only]]
             if len(lost) and not boxes.q:
                 part = everywhere.at(lost)
                 found = self._near(X[lost], C[lost], z[lost], half[lost], part)
-                _put(answers, lost, found)
+                put(answers, lost, found)
         for k in np.flatnonzero(~answers.known):
             answers.why[k] = "the followers' answer could not be enclosed"
             if not everywhere.only[k]:
                 answers.why[k] = "the followers are not proved to have one equilibrium"
         rest = np.flatnonzero(~answers.known)
-        if len(rest) and not boxes.q and boxes.shape[1] == 1:
+        if len(rest):
             self._every(answers, rest, X[rest], C[rest])
+            answers.every[rest] &= ~everywhere.only[rest]
         return answers
 
+    def _settled(self, C: Array, own: Array) -> Response:
+        """Points to enclose from, nearly the followers' answers at leader actions C, in which the
+        leader does own (B, d): each starts from the nearest one known."""
+        known, pool = self._answers
+        width = np.ptp(np.concatenate([known, own]), axis=0)
+        width = np.where(width > 0, width, 1.0)
+        nearest = np.abs((own[:, None] - known) / width).sum(-1).argmin(1)
+        at = settle(self.calculus, C, pool[nearest])
+        good = np.flatnonzero(at.converged)
+        known = np.concatenate([known, own[good]])[-REMEMBERED:]
+        pool = Response.join([pool, at[good]])[slice(-REMEMBERED, None)]
+        self._answers = known, pool
+        return at
+
     def _every(self, answers: Answers, rest: Array, X: Interval, C: Array) -> None:
-        start = np.broadcast_to(inside(self.calculus, self.y), (len(rest), *self.boxes.shape))
-        for target, box in ((answers.over, X), (answers.centre, Interval(C))):
-            found = every_reply(self.boxes, box, start).reshape(len(rest), -1)
-            target.lo[rest], target.hi[rest] = found.lo, found.hi
-        finite = answers.over.finite[rest].all(-1) & answers.centre.finite[rest].all(-1)
+        """Bounds of whatever equilibria there are, where nothing better is known: what followers
+        can do at all, or their best replies by pieces."""
+        if not self.boxes.q and self.boxes.shape[1] == 1:
+            start = np.broadcast_to(inside(self.calculus, self.y), (len(rest), *self.boxes.shape))
+            for target, box in ((answers.over, X), (answers.centre, Interval(C))):
+                found = every_reply(self.boxes, box, start).reshape(len(rest), -1)
+                target.lo[rest], target.hi[rest] = found.lo, found.hi
         answers.slope.lo[rest], answers.slope.hi[rest] = -np.inf, np.inf
-        answers.known[rest] = answers.every[rest] = finite
+        answers.known[rest] = answers.every[rest] = True
 
     def _krawczyk(
-        self, X: Interval, C: Array, z: Array, half: Array, everywhere: _Everywhere
-    ) -> _Found:
+        self, X: Interval, C: Array, z: Array, half: Array, everywhere: Everywhere
+    ) -> Found:
         """Krawczyk's operator from points z (B, p + q) that nearly solve the system at C."""
         p, q, B = self.boxes.p, self.boxes.q, len(z)
         D, S, z = self._scaled(z, C)
@@ -181,12 +223,16 @@ class Enclosure:
         R = self._residual(z, C, D, S)
         good &= R.finite.all(1)
         eye = np.eye(p + q)
-        moves = np.abs(inverse(where_known(good, M.mid, eye)) @ where_known(good, N.mid, 0.0))
-        size = np.abs(z) + np.abs(z).max(1, keepdims=True)
-        base = 1e-14 * size + 10 * where_known(good, R.mag, 0.0) + TINY
-        radius = 1.1 * (moves @ half[..., None])[..., 0] + base
+        middle = where_known(good, M.mid, eye)
+        back = inverse(middle)
+        moves = np.abs(back @ where_known(good, N.mid, 0.0))
+        # What rounding makes of each unknown, in its own unit (Skeel, J. ACM 26, 1979).
+        size = np.abs(z) + _times(np.abs(back), _times(np.abs(middle), np.abs(z)))
+        off = _times(np.abs(back), where_known(good, R.mag, 0.0))
+        base = 1e-14 * size + 10 * off + 10 * TINY
+        radius = 1.1 * _times(moves, half) + base
         done, zone = np.zeros(B, dtype=bool), ball(z, radius)
-        out = _Found.nothing(B, p, half.shape[1])
+        out = Found.nothing(B, p, half.shape[1])
         grow = 1 + 4 * (p + q + 8) * UNIT
         for _ in range(ROUNDS):
             live = np.flatnonzero(good & ~done)
@@ -206,8 +252,8 @@ class Enclosure:
             E[:, :, p:] += bend
             G = point_matmul(inverted, N)
             left = point_matmul(inverted, R[live].reshape(-1, p + q, 1)).mag[..., 0]
-            reached = left + (G.mag @ half[live][..., None])[..., 0]
-            reached = (reached + (E @ radius[live][..., None])[..., 0]) * grow + TINY
+            reached = left + _times(G.mag, half[live]) + _times(E, radius[live])
+            reached = reached * grow + TINY
             within = (reached < radius[live]).all(1)
             rows = np.flatnonzero(within)
             if len(rows):
@@ -216,11 +262,10 @@ class Enclosure:
                 found = self._refined(
                     zone[some], z[some], half[some], R[some], (M_, N_, E_, bend[rows], B_)
                 )
-                _put_found(out, some, found, everywhere.at(some), self.low, self.high)
+                put_found(out, some, found, everywhere.at(some), self.low, self.high)
                 done[some] = True
             again = live[~within]
-            wider = np.minimum(1.3 * reached[~within] + base[again], 1e3 * radius[again])
-            radius[again] = wider
+            radius[again] = 1.3 * reached[~within] + base[again]
             zone = ball(z, radius)
         return out
 
@@ -296,7 +341,7 @@ class Enclosure:
 
     def _refined(
         self, zone: Interval, z: Array, half: Array, R: Interval, at: tuple[Any, ...]
-    ) -> _Found:
+    ) -> Found:
         """Bounds from slopes over a zone that holds the solution."""
         M, N, E, bend, inverted = at
         p = self.boxes.p
@@ -310,11 +355,9 @@ class Enclosure:
         at_centre = ball(z, near[..., 0])[:, :p]
         far = (slope.mag @ half[..., None])[..., 0] * grow
         over = zone[:, :p].meet(at_centre + Interval(-far, far))
-        return _Found(moved & stays, over, at_centre, slope)
+        return Found(moved & stays, over, at_centre, slope)
 
-    def _near(
-        self, X: Interval, C: Array, z: Array, half: Array, everywhere: _Everywhere
-    ) -> _Found:
+    def _near(self, X: Interval, C: Array, z: Array, half: Array, everywhere: Everywhere) -> Found:
         """By how far a point that nearly solves the equations can be from the solution: bounds
         only. The field that would make it exact is off by e; then |y - y*| <= <J>^-1 |e|, and its
         length at most that of e over the modulus."""
@@ -345,56 +388,9 @@ class Enclosure:
         S = np.where(known[:, None, None], S, 0.0)
         moved = (S @ half[..., None])[..., 0] * (1 + 1e-12)
         over = (at + Interval(-moved, moved)).meet(whole).meet(within)
-        return _Found(known, over, at, Interval(-S, S))
+        return Found(known, over, at, Interval(-S, S))
 
 
-@dataclass
-class _Everywhere:
-    """What holds over all actions of the followers, of B boxes of leader actions."""
-
-    Y: Interval
-    v: Array
-    w: Array
-    dominant: Array
-    m: Array
-    only: Array
-
-    def at(self, index: Array) -> _Everywhere:
-        arrays = (self.v, self.w, self.dominant, self.m, self.only)
-        return _Everywhere(self.Y[index], *(a[index] for a in arrays))
-
-
-@dataclass
-class _Found:
-    known: Array
-    over: Interval
-    centre: Interval
-    slope: Interval
-
-    @staticmethod
-    def nothing(B: int, p: int, d: int) -> _Found:
-        over, centre, slope = (
-            Interval(np.full(s, -np.inf), np.full(s, np.inf)) for s in ((B, p), (B, p), (B, p, d))
-        )
-        return _Found(np.zeros(B, dtype=bool), over, centre, slope)
-
-
-def _put_found(
-    out: _Found, index: Array, found: _Found, everywhere: _Everywhere, low: Array, high: Array
-) -> None:
-    whole = everywhere.Y.reshape(len(index), -1).meet(Interval(low, high))
-    found.over, found.centre = found.over.meet(whole), found.centre.meet(whole)
-    out.known[index] = found.known
-    for name in ("over", "centre", "slope"):
-        new, old = getattr(found, name), getattr(out, name)
-        old.lo[index], old.hi[index] = new.lo, new.hi
-
-
-def _put(answers: Answers, index: Array, found: _Found) -> None:
-    good = index[found.known]
-    answers.known[good] = True
-    for name in ("over", "centre", "slope"):
-        new, old = getattr(found, name)[found.known], getattr(answers, name)
-        fresh = Interval(np.array(old.lo), np.array(old.hi))
-        fresh.lo[good], fresh.hi[good] = new.lo, new.hi
-        setattr(answers, name, fresh)
+def _times(matrix: Array, vector: Array) -> Array:
+    """Products of matrices (B, r, s) with vectors (B, s)."""
+    return (matrix @ vector[..., None])[..., 0]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.curvature import modulus
 from stackel.calculus.intervals import Interval
 from stackel.certificate.boxes import MarketBoxes
 from stackel.certificate.replies import reach
 from stackel.certificate.sides import Side
-from stackel.certificate.uniqueness import modulus
 from stackel.followers.response import Response, settle
 from stackel.types import Array
 
@@ -38,10 +38,12 @@ def bound_followers(
     within = Interval(market.low[None], market.high[None])
     if not within.finite.all():
         within = reach(market, X, y[None], alone=True)
-    H = market.own_hessians(market.inputs(within, X, R=R), (1,))[0]
+    # From the point to whatever is best for them: the point itself need not be within.
+    between = within.hull(R)
+    H = market.curvature.hessians(between, R, X)[0]
     flat = np.array([not h.any() for h in H.mag])
     m = np.where(flat, 0.0, modulus(H))
-    convex = bool(market.limits_convex(within, X, (1,))[0]) and not market.unsupported
+    convex = bool(market.curvature.limits_convex(between, R, X)[0]) and not market.unsupported
     both = np.concatenate([lam.ravel(), mu])
     values = market.system(market.inputs(R, X, Interval(both[None])), (1,))[0]
     g = -values[: market.p].reshape(I, -1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from stackel.calculus.intervals import Interval
+from stackel.certificate.answers import Answers
 from stackel.certificate.boxes import MarketBoxes
-from stackel.certificate.enclosure import Answers, Enclosure
+from stackel.certificate.enclosure import Enclosure
 from stackel.certificate.sides import Side
 from stackel.run import check_time
 from stackel.types import Array
@@ -24,6 +26,10 @@ FIRST = {1: 16, 2: 4, 3: 3}
 HOPELESS = 240
 """Boxes after which a search in which nothing at all is known is given up."""
 
+DEAR = 3
+"""More boxes that one counts for where the followers are not known to have one equilibrium: they
+are looked at again and again, and most often for nothing."""
+
 GROW = 1 + 1e-12
 
 
@@ -36,6 +42,7 @@ def bound_leader(
     tolerance: float,
     boxes: int,
     seconds: float,
+    report: Callable[[int], None] | None = None,
 ) -> Side:
     """What leader j could gain by other decisions of its own, the followers answering.
 
@@ -47,6 +54,7 @@ def bound_leader(
         tolerance: the share of it that counts as none.
         boxes: most boxes.
         seconds: most time [s].
+        report: called with the boxes looked at so far.
     """
     low, high = (b[:, j] for b in market.calculus.leader_bounds)
     why = market.unsupported
@@ -56,7 +64,7 @@ def bound_leader(
         why = "it has too many decisions to search"
     if why:
         return Side("leader", j, np.inf, 0.0, scale, tolerance, 0, why=why)
-    return _Search(market, x, y, j, scale, tolerance).run(boxes, seconds)
+    return _Search(market, x, y, j, scale, tolerance).run(boxes, seconds, report)
 
 
 class _Search:
@@ -67,8 +75,10 @@ class _Search:
         self.scale, self.tolerance = scale, tolerance
         self.enclosure = Enclosure(market, j, x, y)
         self.low, self.high = (b[:, j] for b in market.calculus.leader_bounds)
-        self.used, self.every, self.top = 0, False, -np.inf
+        self.used, self.spent, self.every, self.top = 0, 0, False, -np.inf
         self.found, self.action, self.answer = 0.0, None, None
+        self.first = True
+        self.done: list[tuple[Array, Array, Array]] = []
 
     def _side(self, bound: float, why: str = "") -> Side:
         return Side(
@@ -83,7 +93,16 @@ class _Search:
             why,
             self.action,
             self.answer,
+            *self._pieces_done(),
         )
+
+    def _pieces_done(self) -> tuple[Array, Array, Array]:
+        """The boxes that were done with, in order, and the payoff's bound over each."""
+        d = len(self.low)
+        nothing = np.zeros((0, d)), np.zeros((0, d)), np.zeros(0)
+        lows, highs, uppers = (np.concatenate(a) for a in zip(nothing, *self.done, strict=True))
+        order = np.lexsort(lows.T[::-1])
+        return lows[order], highs[order], uppers[order]
 
     def _start(self) -> tuple[Interval, Interval, str]:
         """The payoff at the point, and where the followers settle there, or why these are not
@@ -99,14 +118,19 @@ class _Search:
         at = answers.centre.reshape(1, *self.market.shape)
         settled = self.market.leader_value(self.j, Interval(self.x[None]), at)
         drift = max(now.hi[0] - settled.lo[0], settled.hi[0] - now.lo[0])
-        if not drift <= self.tolerance * self.scale + 1e-15 * now.mag[0]:
+        # Whose payoff no move changes gains nothing, however it is measured.
+        if self.scale > 0 and not drift <= self.tolerance * self.scale + 1e-15 * now.mag[0]:
+            if answers.why[0]:
+                return now, settled, f"{answers.why[0]} at the point"
             return now, settled, (
                 "the followers are not settled to the accuracy that its payoff needs: by "
                 f"{drift:.3g}"
             )  # fmt: skip
         return now, settled, ""
 
-    def run(self, boxes: int, seconds: float) -> Side:
+    def run(self, boxes: int, seconds: float, report: Callable[[int], None] | None = None) -> Side:
+        if (self.low == self.high).all():  # nowhere to go
+            return self._side(0.0)
         now, settled, why = self._start()
         if why:
             return self._side(np.inf, why)
@@ -117,8 +141,10 @@ class _Search:
         anything, last = False, ""
         while len(low):
             check_time()
-            if self.used >= boxes or time.perf_counter() - began > seconds:
-                spent = "boxes" if self.used >= boxes else "time"
+            if report is not None:
+                report(self.used)
+            if self.spent >= boxes or time.perf_counter() - began > seconds:
+                spent = "boxes" if self.spent >= boxes else "time"
                 where = f"{spent} spent with {len(low)} boxes left, at {low[0]} to {high[0]}"
                 return self._side(np.inf, f"{where}{f': {last}' if last else ''}")
             lo, hi = low[:AT_ONCE], high[:AT_ONCE]
@@ -126,23 +152,33 @@ class _Search:
             self.used += len(lo)
             centre = np.clip(lo + (hi - lo) / 2, lo, hi)
             answers = self.enclosure.enclose(lo, hi, centre)
+            self.spent += len(lo) + DEAR * int(answers.every.sum())
             self.every |= bool((answers.every & answers.known).any())
-            anything |= bool(answers.known.any())
             upper, moves = self._upper(lo, hi, centre, answers)
+            if not len(low) and self._flat(answers, moves):
+                return self._side(0.0 if self.scale == 0 else max(most - least, 0.0))
+            self.first = False
             closed, open_ = self._limits(lo, hi, centre, answers)
             at = answers.centre.reshape(len(lo), *self.market.shape)
             value = self.market.leader_value(self.j, self.enclosure.profiles(centre, centre), at)
-            gain = np.where(answers.known & open_ & value.finite, value.lo - most, -np.inf)
+            # Of any equilibrium that there may be there might be none: one that is known to be
+            # there has a slope.
+            there = answers.known & answers.slope.finite.all((1, 2))
+            sure = there & open_ & value.finite
+            gain = np.where(sure, value.lo - most, -np.inf)
             k = int(gain.argmax())
             if gain[k] > max(self.found, self.tolerance * self.scale):
                 self.found, self.action = float(gain[k]), centre[k]
                 self.answer = at.mid[k]
                 return self._side(np.inf)
             done = answers.known & (closed | (upper <= goal))
-            tops = np.where(done & ~closed, upper, -np.inf)
+            kept = done & ~closed
+            self.done.append((lo[kept], hi[kept], upper[kept]))
+            tops = np.where(kept, upper, -np.inf)
             self.top = max(self.top, float(tops.max(initial=-np.inf)))
+            anything |= bool((done | (answers.known & ~answers.every)).any())
             rest = np.flatnonzero(~done)
-            for k in rest[~answers.known[rest]][:1]:
+            for k in rest[(answers.every | ~answers.known)[rest]][:1]:
                 last = f"{answers.why[k]} at {lo[k]} to {hi[k]}"
             tight = ((hi - lo)[rest] <= 1e-13 * (self.high - self.low)).all(-1)
             if tight.any():
@@ -154,6 +190,12 @@ class _Search:
             more = self._halved(lo[rest], hi[rest], moves[rest], answers.known[rest])
             low, high = (np.concatenate(pair) for pair in zip((low, high), more, strict=True))
         return self._side(max(self.top - least, 0.0))
+
+    def _flat(self, answers: Answers, moves: Array) -> bool:
+        """Whether boxes that make up the whole range, as the first ones do, show that nothing that
+        the leader does changes what it has: no scale could measure what rounding leaves then."""
+        one = answers.known & ~answers.every
+        return bool(self.first and one.all() and not moves.any())
 
     def _pieces(self) -> tuple[Array, Array]:
         """The whole range in a few parts, cut at the point itself."""

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
-from stackel.calculus.yardsticks import apart
+from stackel.calculus.yardsticks import apart, follower_sizes, moved, system_sizes
 from stackel.certificate import measures
-from stackel.certificate.certificate import Certificate, Verdict
+from stackel.certificate.certificate import (
+    CANDIDATES_ALONE,
+    NO_BOUNDS,
+    NOT_PROVED,
+    SEVERAL,
+    Certificate,
+    Verdict,
+)
+from stackel.certificate.closed import closed, said
 from stackel.certificate.measures import (
     Scales,
     follower_scales,
+    half_moves,
     leader_scales,
     share,
     violations,
 )
 from stackel.followers.complementarity import FAR
 from stackel.followers.existence import uniqueness
+from stackel.followers.lengths import usual_size
 from stackel.followers.replies import Replies, best_replies, settle_best
 from stackel.followers.response import Response
-from stackel.followers.starts import usual_size
-from stackel.leaders.anticipation import Anticipation, Trials
+from stackel.leaders.anticipation import Anticipation, Lost, Trials
 from stackel.leaders.ascents import search_jointly
 from stackel.leaders.deviations import (
     Deviation,
     Search,
+    each_alone,
     payoffs_alone,
+    search_candidates,
     search_range,
 )
 from stackel.leaders.lines import search_lines
@@ -36,12 +47,8 @@ from stackel.types import Array
 ELSEWHERE = 1e-3
 """Relative distance from which on followers are said to settle elsewhere than at the point."""
 
-NOT_PROVED = (
-    "followers' problems are not proved concave: their best replies come from a search of their "
-    "own range"
-)
-
-NO_BOUNDS = "leaders' actions are unbounded: searched ten times as far as the point"
+SEEMS = 1e-6
+"""Share of its size up to which a limit seems to bind."""
 
 
 @dataclass
@@ -68,36 +75,47 @@ class Measured:
         calculus: the market, or a batch of B.
         x, y: leader actions (B, d, J) and follower actions (B, I, n).
         anticipation: what leaders foresee.
-        points: size of the first grid over each leader's decision.
+        points: size of the first grid over each leader's decision; 0: the candidates alone.
+        candidates: leader actions (B, K, d, J) of which every leader tries its own too.
     """
 
     def __init__(
-        self, calculus: Calculus, x: Array, y: Array, anticipation: Anticipation, points: int
+        self,
+        calculus: Calculus,
+        x: Array,
+        y: Array,
+        anticipation: Anticipation,
+        points: int,
+        candidates: Array | None = None,
     ) -> None:
         self.calculus, self.x, self.y, self.anticipation = calculus, x, y, anticipation
+        self.points, self.candidates = points, candidates
         self.now_f = calculus.follower_payoffs(y, y, x)
         self.now_l = calculus.leader_values(x, y)[0]
         self.followers = self._follower_side()
         lam = self.followers.best.lam[..., : calculus.m]
         self.settled = settle_best(calculus, x, self._as_response(lam))
-        self.unavailable: list[tuple[int, Array]] = []
         self.at = self.settled.map(lambda array, core: np.array(array))
-        lost = np.flatnonzero(~self.settled.converged)
-        self.at.put(lost, self._as_response(calculus.zeros((len(x),))[0])[lost])
-        self.search, self.base = self._leader_side(points)
+        astray = np.flatnonzero(~self.settled.converged)
+        self.at.put(astray, self._as_response(calculus.zeros((len(x),))[0])[astray])
+        concave = self.followers.best.concave  # else hardly where leaders move
+        self.oracle = Trials(calculus, x, self.at, anticipation, concave)
+        lost: Lost = []
+        self.search, self.base = self._leader_side(lost)
+        self.unsettled, self.closed = self._sorted(lost)
         self.drifts = np.abs(self.now_l - self.base)
         # Followers that are off in a leader's favour must not hide what it could gain.
         reached = self.search.payoff
         self.leader_gaps = _gaps(reached - np.minimum(self.now_l, self.base))
         self.sure_gaps = _gaps(reached - np.maximum(self.now_l, self.base))
-        self.answers, lowest = self._probe()
+        self.answers, lowest, cost = self._probe()
         lowest = np.fmin(lowest, np.minimum(self.now_l, self.base))
         span = np.fmax(reached, np.maximum(self.now_l, self.base)) - lowest
-        self.scales_l = leader_scales(calculus, x, y, self.search.action, self.answers, span)
+        self.scales_l = leader_scales(calculus, x, y, self.search.action, self.answers, span, cost)
         self.leader_gaps[self.leader_gaps <= self.scales_l.noise] = 0.0
         best = self.followers.best.action
         self.violations = violations(calculus, x, y, best, self.search.action)
-        self.usual = np.broadcast_to(usual_size(calculus), len(x))
+        self.far = moved(y, calculus.follower_bounds) > FAR * usual_size(calculus)
         self.bounded = np.all(
             [
                 np.isfinite(np.broadcast_to(b, x.shape)).all((-1, -2))
@@ -116,11 +134,7 @@ class Measured:
     def _follower_side(self) -> _FollowerGains:
         """Each follower's best move alone, and whether it is surely the best."""
         calculus, x, y, now = self.calculus, self.x, self.y, self.now_f
-        own, shared = calculus.system(y, y, x, *calculus.zeros((len(y),)))[1:]
-        met = np.broadcast_to(shared[:, None], (*y.shape[:-1], calculus.k))
-        near = np.concatenate([own, met], -1)
-        hint = np.where(np.abs(near) < 1e-6, 1e-6, 0.0)  # which limits seem to bind
-        best = best_replies(calculus, x, y, self._as_response(hint))
+        best = best_replies(calculus, x, y, self._as_response(self._binding()))
         exact = best.concave & best.solved.all(-1)
         gaps = _gaps(best.payoff - now) + measures.slack(calculus, x, y, best)
         gaps = np.where(np.isfinite(now), gaps, np.inf)
@@ -128,42 +142,80 @@ class Measured:
         gaps = np.where(gaps <= scales.noise, 0.0, gaps)
         return _FollowerGains(best, gaps, scales, exact)
 
-    def _leader_side(self, points: int) -> tuple[Search, Array]:
-        """Each leader's best moves alone, and what it has where the followers settle (B, J)."""
-        calculus, x, at = self.calculus, self.x, self.at
-        base = calculus.leader_values(x, at.y)[0]
-        if calculus.leader_shape[0] == 1:
-            oracle = Trials(calculus, x, at, self.anticipation)
-            found = search_lines(calculus, x, oracle, points=points)
-            self.unavailable = oracle.unavailable
-            return self._available(found), base
-        points = max(points // 4, 17)
-        found = search_jointly(
-            calculus, x, at, self.anticipation, points=points, unavailable=self.unavailable
+    def _binding(self) -> Array:
+        """Multipliers (B, I, m + k) to start from: next to nothing where limits seem to bind."""
+        calculus, x, y = self.calculus, self.x, self.y
+        none, wide = calculus.zeros((len(y),)), (*y.shape[:-1], calculus.k)
+        near, size = (
+            np.concatenate([own, np.broadcast_to(shared[:, None], wide)], -1)
+            for _, own, shared in (
+                calculus.system(y, y, x, *none),
+                system_sizes(calculus, y, x, *none)[0],
+            )
         )
-        return self._available(found), base
+        unit = follower_sizes(calculus, y, y, x).stake[..., None] / size
+        return np.where((np.abs(near) < SEEMS * size) & np.isfinite(unit), SEEMS * unit, 0.0)
 
-    def _available(self, found: Search) -> Search:
-        """Moves at which followers cannot meet their limits are not open to a leader: that they do
-        not settle there leaves nothing unknown."""
-        closed = np.bincount([k for k, _ in self.unavailable], minlength=len(self.x))
-        return replace(found, unsettled=np.maximum(found.unsettled - closed, 0))
+    def _leader_side(self, lost: Lost) -> tuple[Search, Array]:
+        """Each leader's best moves alone, and what it has where the followers settle (B, J);
+        ``lost`` gets the trials at which these were not settled."""
+        calculus, x, at, candidates = self.calculus, self.x, self.at, self.candidates
+        base = calculus.leader_values(x, at.y)[0]
+        if self.points and calculus.leader_shape[0] > 1:
+            found = search_jointly(
+                calculus,
+                x,
+                at,
+                self.anticipation,
+                points=max(self.points // 4, 17),
+                candidates=candidates,
+                lost=lost,
+            )
+            return found, base
+        if self.points:
+            found = search_lines(
+                calculus, x, self.oracle, points=self.points, candidates=candidates
+            )
+        else:
+            assert candidates is not None
+            found = search_candidates(calculus, x, self.oracle, candidates)
+        lost += self.oracle.lost
+        return found, base
 
-    def _probe(self) -> tuple[Array, Array]:
-        """What the followers answer to each leader's best move (B, J, I, n), and the least that a
-        leader has there or at some other moves of its own (B, J)."""
-        calculus, x, (B, d, J) = self.calculus, self.x, self.x.shape
+    def _sorted(self, lost: Lost) -> tuple[Array, list[list[tuple[Array, str]]]]:
+        """At how many of each point's trials the followers were not settled and might have been;
+        and those that are not open to a leader, and why: they leave nothing unknown."""
+        unsettled = np.zeros(len(self.x), dtype=int)
+        out: list[list[tuple[Array, str]]] = [[] for _ in self.x]
+        if lost and self.anticipation == "equilibrium":
+            element, profiles = (np.array(part) for part in zip(*lost, strict=True))
+            reasons = closed(self.calculus, element, profiles, self.y[element])
+        else:
+            reasons = [""] * len(lost)
+        for (k, profile), why in zip(lost, reasons, strict=True):
+            if why:
+                out[k].append((profile, why))
+            else:
+                unsettled[k] += 1
+        return unsettled, out
+
+    def _probe(self) -> tuple[Array, Array, Array]:
+        """What the followers answer to each leader's best move (B, J, I, n), the least that a
+        leader has there or at some other moves of its own (B, J), and the least that it loses by
+        moves of half its own size (B, J)."""
+        calculus, x, (B, _, J) = self.calculus, self.x, self.x.shape
         low, high = search_range(calculus, x)
-        profiles = np.repeat(x[:, None, None], 4, 1).repeat(J, 2)  # (B, 4, J, d, J)
-        for k, moves in enumerate((self.search.action, low, (low + high) / 2, high)):
-            profiles[:, k, np.arange(J), :, np.arange(J)] = np.moveaxis(moves, -1, 0)
-        element = np.repeat(np.arange(B), 4 * J)
-        leader, flat = np.tile(np.arange(J), 4 * B), profiles.reshape(-1, d, J)
-        answers = Trials(calculus, x, self.at, self.anticipation)(flat, element)
-        found = payoffs_alone(calculus, flat, leader, lambda *_: answers, element)
-        worth = found.payoff.reshape(B, 4, J)
+        best = self.search.action
+        halves = half_moves(best, calculus.leader_bounds)
+        moves = np.stack([best, low, (low + high) / 2, high, *halves], 1)
+        trials, leader, element = each_alone(x, moves)
+        answers = self.oracle(trials, element)
+        found = payoffs_alone(calculus, trials, leader, lambda *_: answers, element)
+        worth = found.payoff.reshape(B, -1, J)
+        lost = worth[:, :1] - worth[:, -len(halves) :]
+        cost = np.where(np.isfinite(lost) & (lost > 0), lost, np.inf).min(1)
         lowest = np.where(np.isfinite(worth), worth, np.inf).min(1)
-        return answers[0].reshape(B, 4, J, *answers[0].shape[1:])[:, 0], lowest
+        return answers[0].reshape(B, -1, J, *answers[0].shape[1:])[:, 0], lowest, cost
 
     def certificates(self, tolerance: float) -> list[Certificate]:
         return [self._certificate(k, tolerance) for k in range(len(self.x))]
@@ -171,23 +223,29 @@ class Measured:
     def _certificate(self, k: int, tolerance: float) -> Certificate:
         search, followers = self.search, self.followers
         found = {name: float(value[k]) for name, value in self.violations.raw.items()}
-        violation, unsettled = float(self.violations.worst[k]), int(search.unsettled[k])
+        violation, unsettled = float(self.violations.worst[k]), int(self.unsettled[k])
         notes = self._notes(k)
-        far = float(np.abs(self.y[k]).max())
         astray = unsettled > 0 or not self.settled.converged[k]
-        if astray and far > FAR * (1.0 + self.usual[k]):
+        if astray and self.far[k].any():
             # Payoffs out there are no scale to measure gaps by, and a leader that drives its
             # followers there stops where numbers end, beside moves at which nobody settles.
-            found[f"{self.calculus.follower_name} (running away)"] = violation = far
+            found[f"{self.calculus.follower_name} (running away)"] = violation = float(
+                np.abs(self.y[k]).max()
+            )
             notes.append("the followers' actions run away: here or beside, they do not settle")
-        deviation = self._deviation(k, tolerance)
-        one = self.calculus.leader_shape[0] == 1
+        deviation, reasons = self._deviation(k, tolerance), self._reasons(k, tolerance)
+        if deviation is not None and not self._holds(k, deviation):
+            deviation = None
+            reasons.append("where a leader would gain the followers' answer is none")
+        one = self.calculus.leader_shape[0] == 1 and self.points > 0
         everywhere = one and bool(self.bounded[k]) and unsettled == 0
-        reasons = self._reasons(k, tolerance)
+        known = np.isfinite(self.x[k]).all() and np.isfinite(self.y[k]).all()
+        if not known:
+            reasons.append("the point's actions are not all finite numbers")
         verdict: Verdict = "searched" if everywhere and self._replies_searched(k) else "local"
         if reasons:
             verdict = "unknown"
-        if deviation is not None or not violation <= tolerance:
+        if known and (deviation is not None or not violation <= tolerance):
             verdict = "refuted"
         losers = losing(self.now_l[k], self.now_f[k], self._at(k, "scale"), tolerance)
         return Certificate(
@@ -209,7 +267,7 @@ class Measured:
             losers=losers,
             uniqueness=self.uniqueness[k],
             anticipation=self.anticipation,
-            deviation=deviation,
+            deviation=deviation if known else None,
             reasons=tuple(reasons),
             notes=tuple(notes),
         )
@@ -245,8 +303,8 @@ class Measured:
                 )
         if self.calculus.k and self._elsewhere(k):
             out.append(self._elsewhere(k))
-        if search.unsettled[k]:
-            count = f"{search.unsettled[k]} of {search.tried[k]}"
+        if self.unsettled[k]:
+            count = f"{self.unsettled[k]} of {search.tried[k]}"
             out.append(f"{count} leader deviations could not be settled")
         return out
 
@@ -267,30 +325,34 @@ class Measured:
             notes.append(NOT_PROVED)
         if not self.calculus.k and self._elsewhere(k):
             notes.append(self._elsewhere(k))
-        if not self.bounded[k]:
+        if not self.points:
+            notes.append(CANDIDATES_ALONE)
+        elif not self.bounded[k]:
             notes.append(NO_BOUNDS)
-        closed = [profile for element, profile in self.unavailable if element == k]
-        if closed:
-            notes.append(self._closed(k, np.array(closed)))
-        if self.calculus.leader_shape[0] > 1:
-            notes.append("leaders have several decisions each: their gap is a multi-start estimate")
+        notes += said(self.calculus, self.x[k], self.closed[k])
+        if self.points and self.calculus.leader_shape[0] > 1:
+            notes.append(SEVERAL)
         return notes
 
-    def _closed(self, k: int, profiles: Array) -> str:
-        """Where leaders cannot go, since followers cannot meet their limits there."""
-        moved_, name = profiles != self.x[k], self.calculus.leader_name
-        parts = []
-        for row, j in np.argwhere(moved_.any(0)):
-            values = profiles[moved_[:, row, j], row, j]
-            parts.append(f"leader {j} at {name} from {values.min():.6g} to {values.max():.6g}")
-        where = "; ".join(parts)
-        return f"moves not available, followers cannot meet their limits there: {where}"
+    def _holds(self, k: int, deviation: Deviation) -> bool:
+        """Whether a leader gains by a move even where followers that would rather leave the answer
+        that it counts on do so: what was settled is looked at once more."""
+        if deviation.player == "follower" or self.anticipation != "equilibrium":
+            return True
+        assert deviation.answer is not None
+        market, moved = self.calculus.at(np.array([k])), np.array(self.x[k])
+        moved[:, deviation.index] = deviation.action
+        answer = measures.rather(market, moved, deviation.answer)
+        if answer is None:
+            return False
+        reached = market.leader_values(moved[None], answer[None])[0][0, deviation.index]
+        return bool(reached - deviation.payoff >= deviation.gain / 2)
 
     def _deviation(self, k: int, tolerance: float) -> Deviation | None:
         """The move of who gains most, as a share of its own scale, if that is too much."""
         (scale_l, scale_f), (noise_l, noise_f) = self._at(k, "scale"), self._at(k, "noise")
         gains = (
-            self.sure_gaps[k],
+            np.where(np.isnan(self.now_l[k]), 0.0, self.sure_gaps[k]),
             np.where(
                 np.isfinite(self.now_f[k]) & np.isfinite(self.followers.best.payoff[k]),
                 self.followers.gaps[k],

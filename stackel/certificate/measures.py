@@ -2,9 +2,10 @@
 
 No unit enters, and no other player's size. A gain is a share of the player's own *scale*: the
 smaller of its payoff's range over moves that it surely has, and of what is at stake for it (the
-largest term of its payoff that depends on what it decides). A range alone is no scale, since one
-absurd move makes it large. A violation is a share of what the limit's terms move by, and of the
-width that a bound leaves.
+largest term of its payoff that depends on what it decides), and no more than a hundred times what
+a move by half of its own size costs. A range alone is no scale, since one absurd move makes it
+large; nor are terms, of which a high power makes far more than they ever come to. A violation is a
+share of what the limit's terms move by, and of the width that a bound leaves.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ import numpy as np
 
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.yardsticks import follower_sizes, leader_sizes, moved, system_sizes
-from stackel.followers.replies import Replies
-from stackel.followers.systems import natural_lengths
+from stackel.followers.lengths import natural_lengths
+from stackel.followers.replies import Replies, best_replies
+from stackel.leaders.deviations import FEASIBLE
 from stackel.types import Array
 
 ROUNDING = 16 * float(np.finfo(float).eps) / 2
 """Share of its terms' sizes that a limit may be off by: what evaluating it leaves behind."""
+
+DEAR = 100.0
+"""A move by half of one's own size costs at least this part of a scale, one hundredth: else the
+formula's terms, or moves that nobody would make, are no measure of what a player can gain."""
+
+LEFT = 1e-6
+"""Share of its stake, or of a limit's size, that an answer which a leader counts on may be off by
+for a follower."""
 
 NOISE = 2 * float(np.finfo(float).eps)
 """The same of a gain, the difference of two payoffs."""
@@ -46,10 +56,27 @@ class Scales:
     noise: Array
 
 
-def _scales(span: Array, stake: Array, terms: Array) -> Scales:
+def _scales(span: Array, stake: Array, terms: Array, cost: Array) -> Scales:
     span = np.where(np.isfinite(span), np.maximum(span, 0.0), 0.0)
     stake = np.where(np.isfinite(stake), stake, np.inf)
-    return Scales(np.minimum(span, stake), NOISE * np.where(np.isfinite(terms), terms, 0.0))
+    noise = NOISE * np.where(np.isfinite(terms), terms, 0.0)
+    dear = np.where(cost > noise, DEAR * cost, np.inf)
+    return Scales(np.minimum(np.minimum(span, stake), dear), noise)
+
+
+def half_moves(action: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Actions by half of their own size below and above; the same ones where bounds do not let them
+    go so far: what a shorter move costs is no measure, next to a bound it is next to nothing.
+
+    Args:
+        action: (..., rows, columns).
+        bounds: lowest and highest actions.
+    """
+    half = moved(action, bounds) / 2
+    low, high = bounds
+    moves = action - half, action + half
+    below, above = (np.where((low <= m) & (m <= high), m, action) for m in moves)
+    return below, above
 
 
 def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Scales:
@@ -64,31 +91,39 @@ def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Sc
     known = np.isfinite(best.payoff)[..., None]
     action = np.where(known, best.action, y)
     own = moved(action, calculus.follower_bounds)
-    far = np.maximum(natural_lengths(calculus, x, action), own.max(-1, keepdims=True))
+    far = np.maximum(natural_lengths(calculus, x, action), own)
     ends = (
         np.where(np.isfinite(low), low, action - far),
         np.where(np.isfinite(high), high, action + far),
     )
     span_low, span_high = np.full(y.shape[:-1], np.inf), np.full(y.shape[:-1], -np.inf)
-    for trial in (y, action, *ends, (ends[0] + ends[1]) / 2, (action + ends[0]) / 2):
+    cost = np.full(y.shape[:-1], np.inf)
+    halves = half_moves(action, calculus.follower_bounds)
+    trials = (y, action, *ends, (ends[0] + ends[1]) / 2, (action + ends[0]) / 2, *halves)
+    for k, trial in enumerate(trials):
         with np.errstate(all="ignore"):
             payoff = calculus.follower_payoffs(trial, y, x)
             good = np.isfinite(payoff)
             if calculus.m:
-                own_limits = calculus.system(trial, y, x, *calculus.zeros(()))[1]
-                good &= (own_limits <= 0).all(-1)
+                none = calculus.zeros(y.shape[:-2])
+                own_limits = calculus.system(trial, y, x, *none)[1]
+                size = system_sizes(calculus, trial, x, *none)[0][1]
+                good &= (share(own_limits, size) <= FEASIBLE).all(-1)
         span_low = np.where(good, np.minimum(span_low, payoff), span_low)
         span_high = np.where(good, np.maximum(span_high, payoff), span_high)
+        if k >= len(trials) - len(halves):
+            lost = np.where(good & known[..., 0], best.payoff - payoff, np.nan)
+            cost = np.fmin(cost, np.where(lost > 0, lost, np.nan))
     # Who does next to nothing has nothing at stake there; what it could do instead is its size.
     could = np.clip(action + far, low, high)
     at, there, off = (follower_sizes(calculus, own, y, x) for own in (y, action, could))
     terms = np.fmax(at.terms, there.terms)
     stake = np.fmax(np.fmax(at.stake, there.stake), np.where(np.isfinite(off.stake), off.stake, 0))
-    return _scales(span_high - span_low, stake, terms)
+    return _scales(span_high - span_low, stake, terms, cost)
 
 
 def leader_scales(
-    calculus: Calculus, x: Array, y: Array, moves: Array, answers: Array, span: Array
+    calculus: Calculus, x: Array, y: Array, moves: Array, answers: Array, span: Array, cost: Array
 ) -> Scales:
     """Of every leader.
 
@@ -98,6 +133,7 @@ def leader_scales(
         moves: the best move of each leader (B, d, J).
         answers: the followers' answer to each of them (B, J, I, n).
         span: the range of its payoff over the moves that it tried (B, J).
+        cost: what :func:`half_moves` from the best one cost it at least (B, J).
     """
     here = leader_sizes(calculus, x, y)
     stake, terms = np.array(here.stake), np.array(here.terms)
@@ -107,7 +143,8 @@ def leader_scales(
         there = leader_sizes(calculus, profile, answers[:, j])
         stake[:, j] = np.fmax(stake[:, j], there.stake[:, j])
         terms[:, j] = np.fmax(terms[:, j], there.terms[:, j])
-    return _scales(span, stake, terms)
+    # Who stays out has nothing at stake there: what its payoff ranges over measures its gains.
+    return _scales(span, np.where(stake > 0, stake, np.inf), terms, cost)
 
 
 def slack(calculus: Calculus, x: Array, y: Array, best: Replies) -> Array:
@@ -164,6 +201,28 @@ class Violations:
         for k in np.flatnonzero(relative > self.worst):
             self.name[k] = name
         self.worst = np.maximum(self.worst, relative)
+
+
+def rather(calculus: Calculus, x: Array, y: Array) -> Array | None:
+    """What followers would rather do than an answer that a leader counts on (I, n): each that gains
+    more than :data:`LEFT` of its stake its best reply, the others what they do; None if the answer
+    breaks their limits.
+
+    Args:
+        calculus: a market, or a batch of one.
+        x, y: leader actions (d, J) and follower actions (I, n).
+    """
+    x, y = x[None], y[None]
+    none = calculus.zeros((1,))
+    limits, sizes = calculus.system(y, y, x, *none)[1:], system_sizes(calculus, y, x, *none)[0][1:]
+    for over, size in zip(limits, sizes, strict=True):
+        if (share(np.maximum(over, 0.0), size) > LEFT).any():
+            return None
+    best = best_replies(calculus, x, y)
+    own = follower_sizes(calculus, best.action, y, x)
+    gained = best.payoff - calculus.follower_payoffs(y, y, x)
+    leaves = gained > LEFT * own.stake + NOISE * own.terms
+    return np.asarray(np.where(leaves[..., None], best.action, y)[0])
 
 
 def violations(calculus: Calculus, x: Array, y: Array, best: Array, moves: Array) -> Violations:

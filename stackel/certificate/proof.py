@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,10 @@ BOXES = 2_000
 SMALL = 24
 """Unknowns of the followers up to which a game is small; for larger ones there are fewer boxes."""
 
-FEWEST = 240
+FEWEST = 1_000
+
+SEVERAL = 4
+"""Times as many boxes for a leader with several decisions."""
 
 LARGEST = 80
 """Unknowns of the followers up to which a proof is tried unasked."""
@@ -39,6 +43,9 @@ ASSUMED = (
     "the market's data and whatever its methods compute from it outside the traced formulas",
     "NumPy's exp, log, tanh and powers to 8 units in the last place",
 )
+
+QUALIFIED = "multipliers of the followers' limits that curve, at every equilibrium"
+"""A constraint qualification, which affine limits need not."""
 
 EVERY = "that the followers have an equilibrium: the bounds hold for each that there may be"
 
@@ -95,7 +102,8 @@ def budget(calculus: Calculus) -> int:
     """Boxes for one leader, by the game's size: not by the machine's load."""
     unknowns = calculus.first_guess.size + calculus.n_followers * calculus.m + calculus.k
     share = min(1.0, (SMALL / max(unknowns, 1)) ** 1.5)
-    return max(FEWEST, int(BOXES * share))
+    several = SEVERAL if calculus.leader_shape[0] > 1 else 1
+    return several * max(FEWEST, int(BOXES * share))
 
 
 def worth_trying(calculus: Calculus) -> bool:
@@ -134,10 +142,18 @@ def prove(
         sides = bound_followers(market, x, y, scales[1], tolerance, most)
         used = sum(side.boxes for side in sides)
         for j in range(calculus.n_leaders):
-            if progress is not None:
-                progress(used, f"leader {j}")
+            report = None if progress is None else partial(_report, progress, used, f"leader {j}")
             left = math.inf if seconds is None else seconds - (time.perf_counter() - began)
-            sides.append(bound_leader(market, x, y, j, float(scales[0][j]), tolerance, most, left))
+            scale = float(scales[0][j])
+            sides.append(bound_leader(market, x, y, j, scale, tolerance, most, left, report))
             used += sides[-1].boxes
-    assumes = [*ASSUMED, *([EVERY] if any(side.every for side in sides) else [])]
+    assumes = list(ASSUMED)
+    if market.q and not calculus.concavity.affine_limits:
+        assumes.append(QUALIFIED)
+    if any(side.every for side in sides):
+        assumes.append(EVERY)
     return Proof(tuple(sides), tuple(assumes), tolerance, time.perf_counter() - began)
+
+
+def _report(progress: Progress, before: int, player: str, boxes: int) -> None:
+    progress(before + boxes, player)

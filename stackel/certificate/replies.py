@@ -12,6 +12,9 @@ from stackel.types import Array
 CUTS = np.concatenate([[0.0], 10.0 ** np.linspace(-2, 8, 41)])
 """Where an action is cut, in sizes of the one that it is measured from."""
 
+NEAR = 10.0 ** np.linspace(-6, 0, 25)
+"""The same from the lower bound, in widths of the range: what is small beside that."""
+
 ROUNDS = 3
 
 PIECES = 24
@@ -34,15 +37,23 @@ def reach(boxes: MarketBoxes, X: Interval, y: Array, alone: bool = False) -> Int
     size = np.abs(y).max(-1, keepdims=True)
     size = np.where(size > 0, size, np.maximum(np.abs(y).max((-1, -2), keepdims=True), 1e-9))
     steps = CUTS.reshape(-1, 1, 1, 1) * size
+    near = NEAR.reshape(-1, 1, 1, 1) * np.where(np.isfinite(high - low), high - low, size)
     for _ in range(ROUNDS):
         before = low.copy(), high.copy()
         rivals = Interval(y) if alone else Interval(low.copy(), high.copy())
         for a in range(n):
             for up in (True, False):
-                cut = np.clip(y + steps if up else y - steps, low, high)
-                ends = [np.array(np.broadcast_to(e, cut.shape)) for e in (low, high)]
-                ends[0 if up else 1][..., a] = cut[..., a]
-                inputs = boxes.inputs(Interval(*ends), X, upwards, rivals)
+                ends = [y + steps if up else y - steps, low + near]
+                if not up and not np.isfinite(high).all():  # none may lie below where it rises to
+                    ends.append(y + steps)
+                ends = [e for e in ends if np.isfinite(e).all()]
+                if not ends:
+                    continue
+                cut = np.concatenate(ends)
+                cut = np.clip(cut, low, high)
+                box = [np.array(np.broadcast_to(e, cut.shape)) for e in (low, high)]
+                box[0 if up else 1][..., a] = cut[..., a]
+                inputs = boxes.inputs(Interval(*box), X, upwards, rivals)
                 field = boxes.system(inputs, cut.shape[:2])[..., : boxes.p].reshape(*cut.shape)
                 falls = field.lo[..., a] > 0 if up else field.hi[..., a] < 0
                 if up:

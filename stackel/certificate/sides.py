@@ -27,6 +27,8 @@ class Side:
         why: what the proof lacked, in words; where it got stuck.
         action: what it would do instead, if it surely gains.
         answer: what the followers do then, nearly (I, n).
+        lows, highs: of a leader, the boxes of its decisions that were done with (K, d); sorted.
+        uppers: what its payoff is at most in each of them (K,).
     """
 
     player: Literal["leader", "follower"]
@@ -40,6 +42,9 @@ class Side:
     why: str = ""
     action: Array | None = None
     answer: Array | None = None
+    lows: Array | None = None
+    highs: Array | None = None
+    uppers: Array | None = None
 
     @property
     def proved(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +41,7 @@ def compare(
     with console.reported():
         console.check_output(save)
         console.check_output(plot, console.PICTURES)
-        game, progress = console.read(market).game, sys.stderr.isatty()
+        game, progress = console.read(market).game, console.watched()
         found = compare_backends(
             game, backend or None, progress=progress, seed=seed, time_limit=time_limit
         )

@@ -32,6 +32,18 @@ Market = Annotated[
     str, typer.Argument(metavar="FILE|PRESET", help="A market file (TOML) or a preset's name.")
 ]
 
+Anticipating = Annotated[
+    str | None,
+    typer.Option(
+        "--anticipation",
+        help="What a deviating leader foresees: equilibrium (default), own_response or none.",
+    ),
+]
+
+Tolerance = Annotated[
+    float | None, typer.Option(help="Relative gap and violation that still count as none.")
+]
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 Seed = Annotated[int | None, typer.Option(help="Seed of the random numbers.")]
@@ -130,6 +142,11 @@ def check_output(path: Path | None, endings: tuple[str, ...] = ()) -> None:
         raise OptionError('--plot needs the package matplotlib: pip install "stackel[plot]"')
 
 
+def watched() -> bool:
+    """Whether somebody looks at stderr, where progress is shown."""
+    return sys.stderr.isatty()
+
+
 def show(shown: Shown) -> None:
     """Print as much as a person reads on a terminal; everything where no terminal shows it."""
     if sys.stdout.isatty():
@@ -181,11 +198,15 @@ def draw(answer: Equilibrium | Comparison, path: Path | None) -> None:
         answer.plot().savefig(path)
 
 
-def print_json(eq: Equilibrium) -> None:
+def print_json(eq: Equilibrium, **beside: Any) -> None:
     """Print what :meth:`Equilibrium.save` writes, and a summary in plain numbers.
+
+    Args:
+        eq: the answer.
+        **beside: what else there is to say, in JSON's words.
 
     Raises:
         GameError: the file's format has no word for a value of the market.
     """
-    whole = {"summary": tables.summary(eq), **saved.document(eq)}
+    whole = {"summary": tables.summary(eq), **beside, **saved.document(eq)}
     typer.echo(json.dumps(whole, allow_nan=False))

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from stackel.cli.certify import certify
 from stackel.cli.compare import compare
 from stackel.cli.markets import backends, presets, show
 from stackel.cli.reproduce import reproduce
@@ -66,10 +67,11 @@ def stackel(
       stackel solve fig3                        solve a preset
       stackel solve market.toml --save eq.json  solve a market file, keep the answer
       stackel backends market.toml              which methods can solve it
+      stackel certify eq.json                   measure a kept answer, or a point, anew
       stackel show eq.json --plot eq.png        look at a kept answer again
       stackel sweep sweep.toml --out sweep.nc   solve a market at every point of a grid
     """
 
 
-for command in (solve, compare, backends, show, presets, sweep, reproduce):
+for command in (solve, certify, compare, backends, show, presets, sweep, reproduce):
     app.command(epilog=CODES)(command)

@@ -16,6 +16,7 @@ from stackel.cli.console import Json, Market, Plot
 from stackel.errors import GameError, StackelError
 from stackel.files.market import required
 from stackel.results.equilibrium import Equilibrium
+from stackel.tables import Table
 from stackel.tasks.solve import backends as backends_of
 
 
@@ -45,7 +46,8 @@ def show(
         bool, typer.Option("--history", help="Show every iteration in place of the answer.")
     ] = False,
 ) -> None:
-    """Show a kept answer again.
+    """Show a kept answer again, as it was saved. Whether its certificate is the point's own,
+    stackel certify finds out.
 
     \b
     Examples:
@@ -59,9 +61,17 @@ def show(
             raise GameError(f"there is no file {saved}; expected what stackel solve --save wrote")
         eq = Equilibrium.load(saved)
         if as_json:
-            console.print_json(eq)
+            console.print_json(eq, rechecked=False)
+        elif history:
+            console.show(tables.history(eq))
         else:
-            console.show(tables.history(eq) if history else eq)
+            certify = f"`stackel certify {saved}`"
+            note = f"as saved, not re-checked; {certify} re-checks it"
+            if eq.certificate is None:
+                note = f"none; {certify} makes one"
+            console.show(eq)
+            typer.echo()
+            console.show(Table.statements([("certificate", note)]))
         console.draw(eq, plot)
 
 

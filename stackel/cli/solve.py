@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stackel.cli import console
-from stackel.cli.console import Json, Market, Plot, Quiet, Seed
+from stackel.cli.console import Anticipating, Json, Market, Plot, Quiet, Seed, Tolerance
 from stackel.files.options import merged
 from stackel.results.equilibrium import NotConverged
 from stackel.tasks.solve import solve as solve_game
@@ -30,19 +29,12 @@ def solve(
             "None), anything else is text.",
         ),
     ] = None,
-    anticipation: Annotated[
-        str | None,
-        typer.Option(
-            help="What a deviating leader foresees: equilibrium (default), own_response or none."
-        ),
-    ] = None,
+    anticipation: Anticipating = None,
     seed: Seed = None,
     time_limit: Annotated[
         float | None, typer.Option(metavar="S", help="Stop after so many seconds.")
     ] = None,
-    tolerance: Annotated[
-        float | None, typer.Option(help="Relative gap and violation that still count as none.")
-    ] = None,
+    tolerance: Tolerance = None,
     as_json: Json = False,
     save: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Keep the answer in a JSON file.")
@@ -80,7 +72,7 @@ def solve(
         options |= dict(map(console.key_value, option or ()))
         why = ""
         try:
-            eq = solve_game(read.game, progress=sys.stderr.isatty() and not quiet, **options)
+            eq = solve_game(read.game, progress=console.watched() and not quiet, **options)
         except NotConverged as error:
             eq, why = error.result, error.why
         if as_json:

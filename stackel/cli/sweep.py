@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +64,7 @@ def sweep(
         options = merged(read.options, given, common={*SOLVE, *SWEEP})
         target = out or read.out
         console.check_output(target, ENDINGS)
-        progress = sys.stderr.isatty() and not quiet
+        progress = console.watched() and not quiet
         stopped = ""
         try:
             with importing_from(read.folder):

@@ -66,10 +66,11 @@ def summary(eq: Equilibrium) -> dict[str, Any]:
         **{name: getattr(eq, name).tolist() for name in ARRAYS},
         "welfare": eq.welfare,
     }
-    return {name: _finite(value) for name, value in out.items()}
+    return {name: finite(value) for name, value in out.items()}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value, or a list of them, with infinity and NaN as None: JSON has no word for them."""
     if isinstance(value, list):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,7 +14,8 @@
     backend = "admm"
     penalty = 5.0
 
-A further table, ``[sweep]``, is what :mod:`stackel.files.sweep` reads.
+Two further tables, ``[sweep]`` and ``[point]``, are what :mod:`stackel.files.sweep` and
+:mod:`stackel.files.point` read.
 
 ``preset = "fig3"`` in place of ``market`` starts from a preset; ``[data]`` then holds only what
 differs. Files are looked up beside the TOML file. Data may stand in
@@ -57,7 +58,7 @@ from stackel.game.grids import Grid, grid_of
 
 TOP: Types = {
     **dict.fromkeys(("market", "preset"), ((str,), "a name")),
-    **{name: ((dict,), f"a table, [{name}]") for name in ("data", "solve", "sweep")},
+    **{name: ((dict,), f"a table, [{name}]") for name in ("data", "solve", "sweep", "point")},
 }
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -101,7 +102,7 @@ class Parts:
         values: what the file states of the market's fields, files read.
         folder: where files are looked up.
         solve_options: as in :class:`MarketFile`.
-        sweep: the table [sweep] as it stands, or None.
+        sweep, point: the tables [sweep] and [point] as they stand, or None.
     """
 
     kind: type[Game]
@@ -110,6 +111,7 @@ class Parts:
     folder: Path
     solve_options: Mapping[str, Any] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
+    point: Mapping[str, Any] | None = None
 
     def game(self) -> Game:
         """The market.
@@ -193,7 +195,8 @@ def _read(document: Mapping[str, Any], folder: Path) -> Parts:
             kind = catalogue.market(document["market"])
     values = _values(kind, base, document.get("data", {}), folder, "data")
     options = solve_options(document.get("solve", {}))
-    return Parts(kind, base, values, folder, options, document.get("sweep"))
+    tables = document.get("sweep"), document.get("point")
+    return Parts(kind, base, values, folder, options, *tables)
 
 
 @contextmanager

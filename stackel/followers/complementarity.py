@@ -28,23 +28,30 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from stackel.calculus.yardsticks import moved
 from stackel.run import check_time
 from stackel.types import Array
 
 HALVINGS = 12
 
 FAR = 1e6
-"""Times the usual size up to which lengths that residuals are measured against may grow."""
+"""Times the usual size up to which lengths that residuals are measured against may grow: an iterate
+that runs away must not bring its own yardstick along."""
+
+AWAY = 100.0
+"""Times the length that its residual is measured against from which on an unknown has run away: as
+these are at least as long as it is up to :data:`FAR` times its usual size, that is far beyond."""
 
 TO_THE_EDGE = 0.9
 """How far a step may go towards a bound at which the formulas blow up."""
 
 
 SMOOTHING = (1.0, 0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
-"""Values of tau, relative to the size of y, when kinks are smoothed."""
-
+"""Values of tau, as shares of each unknown's length at the start, when kinks are smoothed."""
 
 Pair = tuple[Array, Array]
+"""Of y (*groups, p) and of lam (*groups, q)."""
+
 Scales = tuple[Array, Array, Array]
 
 
@@ -86,7 +93,8 @@ class System(Protocol):
 
     def lengths(self, y: Array, lam: Array, scales: Scales) -> tuple[Array, Array]:
         """Lengths in the units of y that residuals are measured against, (*groups, p) and
-        (*groups, q): how large an unknown is, or would be if one term of its F were not there."""
+        (*groups, q): how large an unknown is, or would be if one term of its F were not there; at
+        most :data:`FAR` times its usual size."""
 
     def step(
         self, y: Array, lam: Array, rows: Rows, right_y: Array, right_lam: Array
@@ -103,6 +111,7 @@ class Solution:
         residual: largest residual of each group, relative to its unknown's own length.
         converged: whether it is small, (*groups,).
         iterations: Newton steps of each batch element (B,).
+        away: whether some y ran away, (*groups,).
     """
 
     y: Array
@@ -110,6 +119,7 @@ class Solution:
     residual: Array
     converged: Array
     iterations: Array
+    away: Array
 
 
 def _least(a: Array, b: Array, tau: Array | None) -> Array:
@@ -136,19 +146,20 @@ def _least_slope(a: Array, b: Array, tau: Array | None) -> Array:
     return np.where(np.isfinite(z), slope, (z > 0) * 1.0)
 
 
-def _in_multipliers(tau: Array | None, w: Array) -> Array | None:
-    """The smoothing of a limit's kink: a length of y, in units of its multiplier."""
-    return None if tau is None else tau / np.where(w > 0, w, 1.0)
+def _smoothing(tau: Pair | None, w: Array) -> tuple[Array | None, Array | None]:
+    """The smoothing of kinks in y, and of limits' kinks: lengths of y, in units of multipliers."""
+    return (None, None) if tau is None else (tau[0], tau[1] / np.where(w > 0, w, 1.0))
 
 
 def _residuals(
-    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, units: Pair, tau: Array | None
+    y: Array, lam: Array, values: Pair, scales: Scales, bounds: Pair, units: Pair, tau: Pair | None
 ) -> tuple[Array, Array, Array, Array]:
     """Residuals of y and lam, lengths of y; the largest and the squared one of each group, each
     relative to its own unit."""
     (F, c), (h, s, w), (low, high) = values, scales, bounds
-    along = _least(y - low, _most(y - high, F / h, tau), tau)
-    across = _least(lam, -c / s, _in_multipliers(tau, w))
+    bent, kinked = _smoothing(tau, w)
+    along = _least(y - low, _most(y - high, F / h, bent), bent)
+    across = _least(lam, -c / s, kinked)
     shares = _share(along, units[0]), _share(across * w, units[1])
     largest = np.maximum(*(np.abs(v).max(-1, initial=0.0) for v in shares))
     squared = (shares[0] ** 2).sum(-1) + (shares[1] ** 2).sum(-1)
@@ -170,7 +181,6 @@ def solve(
     max_iterations: int = 60,
     patience: int = 10,
     smooth: bool = False,
-    usual: float | Array | None = None,
 ) -> Solution:
     """Newton's method from a start, for every group of every batch element.
 
@@ -182,35 +192,30 @@ def solve(
         max_iterations: most Newton steps.
         patience: Newton steps without a new best residual after which to give up.
         smooth: try elements that fail once more with smoothed kinks.
-        usual: the size that y usually has (default the start's), one for all or one for each
-            batch element: lengths count only up to a large multiple of it.
     """
     if not y.size:
         nothing = np.zeros(y.shape[:-1])
-        return Solution(y, lam, nothing, nothing == 0, np.zeros(len(y), dtype=int))
-    # An iterate that runs away must not bring its own yardstick along.
-    core = tuple(range(1, y.ndim))
-    size = np.abs(y).max(core, keepdims=True, initial=0.0)
-    reach = FAR * (1.0 + (size if usual is None else np.reshape(usual, (-1, *(1,) * len(core)))))
-    reach = np.broadcast_to(reach, size.shape)
-    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, None, reach)
-    failed = np.flatnonzero(~out.converged.reshape(len(out.y), -1).all(-1))
+        return Solution(y, lam, nothing, nothing == 0, np.zeros(len(y), dtype=int), nothing > 0)
+    out = _iterate(system, y, lam, tolerance, acceptable, max_iterations, patience, None)
+    # Smoothed kinks bring nobody back who wants more without end.
+    failed = np.flatnonzero(~(out.converged | out.away).reshape(len(out.y), -1).all(-1))
     if not smooth or not len(failed):
         return out
     part = system.at(failed)
     y, lam = np.array(y)[failed], np.array(lam)[failed]
-    size = 1.0 + np.abs(y).max(core, keepdims=True, initial=0.0)
+    with np.errstate(all="ignore"):
+        units = part.lengths(y, lam, part.scales(y, lam))
+    first, second = (np.where(unit > 0, unit, 1.0) for unit in units)
     for share in (*SMOOTHING, 0.0):
         goal = 0.1 * share or tolerance
-        tau = share * size if share else None
-        retry = _iterate(part, y, lam, goal, acceptable, 20, patience, tau, reach[failed])
+        tau = (share * first, share * second) if share else None
+        retry = _iterate(part, y, lam, goal, acceptable, 20, patience, tau)
         y, lam = retry.y, retry.lam
     better = retry.residual < out.residual[failed]
-    for name in ("y", "lam"):
+    for name in ("y", "lam", "residual", "converged"):
         new, old = getattr(retry, name), getattr(out, name)
-        old[failed] = np.where(better[..., None], new, old[failed])
-    out.residual[failed] = np.where(better, retry.residual, out.residual[failed])
-    out.converged[failed] = np.where(better, retry.converged, out.converged[failed])
+        wide = better[..., None] if new.ndim > better.ndim else better
+        old[failed] = np.where(wide, new, old[failed])
     return out
 
 
@@ -222,12 +227,11 @@ def _iterate(
     acceptable: float,
     max_iterations: int,
     patience: int,
-    tau: Array | None,
-    reach: Array,
+    tau: Pair | None,
 ) -> Solution:
     y, lam = np.array(y, dtype=float), np.array(lam, dtype=float)
     groups = y.shape[:-1]
-    residual = np.full(groups, np.inf)
+    residual, away, placed = np.full(groups, np.inf), *np.zeros((2, *groups), dtype=bool)
     live = np.arange(groups[0])
     best = np.full(groups[0], np.inf)
     stalled, iterations = np.zeros(groups[0], dtype=int), np.zeros(groups[0], dtype=int)
@@ -235,44 +239,88 @@ def _iterate(
         for iteration in range(max_iterations + 1):
             check_time()
             part = system if len(live) == groups[0] else system.at(live)
-            yl, ll = y[live], lam[live]
-            scales, values = part.scales(yl, ll), part.values(yl, ll)
-            units = _units(part, yl, ll, scales, reach[live])
-            bounds, smooth = (part.low, part.high), _at(tau, live)
-            state = _residuals(yl, ll, values, scales, bounds, units, smooth)
+            yl, ll, smooth = y[live], lam[live], _at(tau, live)
+            values, scales, units, state = _measured(part, yl, ll, smooth)
+            passing = (state[2] <= tolerance) & ~placed[live]
+            there = _on_bounds(part, yl, state[0], passing) if tau is None else yl
+            if there is not yl:
+                placed[live] |= passing
+                y[live] = yl = there
+                values, scales, units, state = _measured(part, yl, ll, smooth)
             largest = state[2]
-            open_groups = ~(largest <= tolerance)
             residual[live] = largest
+            far = moved(yl, (part.low, part.high))
+            away[live] = (far > AWAY * units[0]).any(-1)
+            open_groups = ~(largest <= tolerance) & ~away[live]
             gained = _worst(largest) < 0.9 * best[live]
             best[live] = np.minimum(best[live], _worst(largest))
             stalled[live] = np.where(gained, 0, stalled[live] + 1)
             near = _worst(largest) <= acceptable
             give_up = stalled[live] >= np.where(near, 2, patience)
+            lost = np.flatnonzero(give_up & ~near) if tau is None else live[:0]
+            landed = np.zeros(len(live), dtype=bool)
+            if len(lost):
+                creeps = np.where(np.abs(state[0]) > acceptable * units[0], state[0], 0.0)
+                there = _landed(part.at(lost), yl[lost], ll[lost], creeps[lost])
+                landed[lost] = (there != yl[lost]).reshape(len(lost), -1).any(-1)
+                stalled[live[landed]] = 0
             go = open_groups.reshape(len(live), -1).any(-1) & ~give_up
-            if not go.any() or iteration == max_iterations:
+            if not (go | landed).any() or iteration == max_iterations:
                 break
+            if landed.any():
+                y[live[landed]] = there[landed[lost]]
+            stepping, live = live[go], live[go | landed]
+            if not len(stepping):
+                continue
             if not go.all():
                 part, yl, ll = part.at(np.flatnonzero(go)), yl[go], ll[go]
                 values, scales, units, state = (
                     cast(Any, tuple(array[go] for array in arrays))
                     for arrays in (values, scales, units, state)
                 )
-                open_groups, live = open_groups[go], live[go]
-            iterations[live] += 1
-            y[live], lam[live] = _newton_step(
-                part, yl, ll, values, scales, units, state, open_groups, _at(tau, live)
+                open_groups = open_groups[go]
+            iterations[stepping] += 1
+            y[stepping], lam[stepping] = _newton_step(
+                part, yl, ll, values, scales, units, state, open_groups, _at(tau, stepping)
             )
-    return Solution(y, lam, residual, residual <= acceptable, iterations)
+    return Solution(y, lam, residual, residual <= acceptable, iterations, away)
 
 
-def _units(system: System, y: Array, lam: Array, scales: Scales, reach: Array) -> Pair:
-    along, across = system.lengths(y, lam, scales)
-    return np.minimum(along, reach), np.minimum(across, reach)
+def _measured(system: System, y: Array, lam: Array, tau: Pair | None) -> Any:
+    """Values, scales and lengths at a point, and its residuals."""
+    scales, values = system.scales(y, lam), system.values(y, lam)
+    units = system.lengths(y, lam, scales)
+    bounds = system.low, system.high
+    return values, scales, units, _residuals(y, lam, values, scales, bounds, units, tau)
 
 
-def _at(value: Any, batch: Array) -> Any:
-    """What holds for some batch elements: a number for all (or none), or one for each."""
-    return value[batch] if isinstance(value, np.ndarray) else value
+def _on_bounds(system: System, y: Array, along: Array, passing: Array) -> Array:
+    """Points that would pass, with what is taken to sit at a bound put there, once: where a length
+    is far too large (a term that pulls towards the bound counts too), what is nowhere near passes.
+    """
+    off = passing[..., None] & (along != 0)
+    if not off.any():
+        return y
+    down, up = (along == y - system.low) & ~system.open_low, (along == y - system.high)
+    down, up = off & down, off & up & ~system.open_high
+    if not (down | up).any():
+        return y
+    return np.where(down, system.low, np.where(up, system.high, y))
+
+
+def _landed(system: System, y: Array, lam: Array, creeps: Array) -> Array:
+    """Points at which Newton stalls, those of y that creep towards a bound put on it where that is
+    an answer to more: where F and its slope vanish at the bound, Newton only ever goes a part of
+    the way, and each length shrinks with y."""
+    to = np.where(creeps > 0, system.low, system.high)
+    trial = np.where((creeps != 0) & np.isfinite(to), to, y)
+    found = [_measured(system, at, lam, None)[-1][2] for at in (y, trial)]
+    return np.where((found[1] < 0.5 * found[0])[..., None], trial, y)
+
+
+def _at(tau: Pair | None, batch: Array) -> Pair | None:
+    """The smoothing of some batch elements."""
+    return None if tau is None else (tau[0][batch], tau[1][batch])
 
 
 def _worst(values: Array) -> Array:
@@ -303,14 +351,15 @@ def _newton_step(
     units: Pair,
     state: tuple[Array, Array, Array, Array],
     moving: Array,
-    tau: Array | None,
+    tau: Pair | None,
 ) -> Pair:
     (F, c), (h, s, w), bounds = values, scales, (system.low, system.high)
     along, across, _, merit = state
     low, high = bounds
-    upper = _most(y - high, F / h, tau)
-    slope = _least_slope(y - low, upper, tau) * _least_slope(high - y, -F / h, tau)
-    bend = _least_slope(lam, -c / s, _in_multipliers(tau, w))
+    bent, kinked = _smoothing(tau, w)
+    upper = _most(y - high, F / h, bent)
+    slope = _least_slope(y - low, upper, bent) * _least_slope(high - y, -F / h, bent)
+    bend = _least_slope(lam, -c / s, kinked)
     # Rows of the residuals' derivatives, times h and -s: (1 - slope) h dy + slope dF = -h along.
     rows = Rows(slope, (1 - slope) * h, bend, -(1 - bend) * s)
     dy, dlam = system.step(y, lam, rows, -h * along, s * across)

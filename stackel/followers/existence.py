@@ -19,6 +19,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
 
 from stackel.calculus import matrices
 from stackel.calculus.calculus import Calculus
+from stackel.followers.feasibility import leader_actions
 from stackel.followers.systems import CHUNK
 from stackel.game.grids import middle
 from stackel.types import Array
@@ -257,17 +258,15 @@ def diagnose(calculus: Calculus) -> str | None:
     Looked for, before any iteration: affine games of strategic complements without upper bounds
     whose best replies reinforce each other without end (see the module). Own limits are allowed
     if they only ask for more (their gradients are never positive where looked at), as a delay
-    limit does.
+    limit does. At one price that is a proof; it is looked for at prices over their whole ranges.
     """
     lowest, highest = calculus.follower_bounds
     upwards = np.isinf(highest).all() and np.isfinite(lowest).all()
     if not (calculus.concavity.affine_field and upwards) or calculus.k:
         return None
-    low, high = calculus.leader_bounds
-    centre = middle(low, high)
     found = []
-    for bound in (centre, low, high):
-        radius = _growth(calculus, np.where(np.isfinite(bound), bound, centre))
+    for prices in leader_actions(calculus):
+        radius = _growth(calculus, prices)
         if radius is None or not (radius.low >= 1 or radius.near_one):
             return None
         found.append(radius)

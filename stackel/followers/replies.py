@@ -13,9 +13,10 @@ import numpy as np
 from scipy.stats import qmc
 
 from stackel.calculus.calculus import Calculus
+from stackel.calculus.curvature import concave_everywhere
 from stackel.calculus.yardsticks import follower_sizes
+from stackel.followers.lengths import usual_size
 from stackel.followers.response import Response, reply, settle
-from stackel.followers.starts import usual_size
 from stackel.followers.systems import Alone
 from stackel.types import Array
 
@@ -63,7 +64,12 @@ class Replies:
 
 
 def best_replies(
-    calculus: Calculus, x: Array, y: Array, start: Response | None = None, points: int = GRID
+    calculus: Calculus,
+    x: Array,
+    y: Array,
+    start: Response | None = None,
+    points: int = GRID,
+    some: Array | None = None,
 ) -> Replies:
     """Every follower's best action given the others'.
 
@@ -72,19 +78,20 @@ def best_replies(
         x, y: leader actions (B, d, J) and everybody's actions (B, I, n).
         start: where Newton's method starts; default y.
         points: size of the grid over one decision.
+        some: where it is worth trying to prove concavity by intervals (B,); default everywhere.
     """
     found = reply(calculus, x, y, start)
     with np.errstate(all="ignore"):
         payoff = calculus.follower_payoffs(found.y, y, x)
     solved = found.converged & np.isfinite(payoff)  # off the payoff's domain it is no reply
-    proved, modulus = calculus.prove_concave(y, x)
+    proved, modulus = calculus.prove_concave(y, x, some)
     concave = proved & (not calculus.k or calculus.concavity.affine_shared)
     action, payoff = np.array(found.y), np.where(solved, payoff, -np.inf)
     unsure = np.flatnonzero(~(concave & solved.all(-1)))
     each = max(1, NUMBERS // (y[0].size * (points if y.shape[-1] == 1 else 2 * SAMPLE)))
     for first in range(0, len(unsure), each):
         some = unsure[first : first + each]
-        search = _Own(calculus.at(some), x[some], y[some], action[some])
+        search = _Own(calculus.at(some), x[some], y[some], action[some], solved[some])
         own, worth = search.find(points)
         better = worth > payoff[some]
         action[some] = np.where(better[..., None], own, action[some])
@@ -97,13 +104,22 @@ def best_replies(
 
 
 class _Own:
-    """The search over each follower's own action, the others' held."""
+    """The search over each follower's own action, the others' held.
 
-    def __init__(self, calculus: Calculus, x: Array, y: Array, action: Array) -> None:
-        self.calculus, self.x, self.y, self.action = calculus, x, y, action
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (B, d, J) and everybody's actions (B, I, n).
+        action: what Newton's method found (B, I, n).
+        solved: where that meets the first-order conditions (B, I).
+    """
+
+    def __init__(
+        self, calculus: Calculus, x: Array, y: Array, action: Array, solved: Array
+    ) -> None:
+        self.calculus, self.x, self.y = calculus, x, y
+        self.action, self.solved = action, solved
         low, high = (np.broadcast_to(b, y.shape) for b in calculus.follower_bounds)
-        usual = np.broadcast_to(usual_size(calculus), len(x))[:, None, None]
-        reach = 10.0 * np.maximum(np.maximum(np.abs(y), np.abs(action)), usual)
+        reach = 10.0 * np.maximum(np.maximum(np.abs(y), np.abs(action)), usual_size(calculus))
         self.low = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, y) - reach)
         self.high = np.where(np.isfinite(high), high, np.where(np.isfinite(low), low, y) + reach)
 
@@ -152,6 +168,16 @@ class _Own:
         values = self._along(own, decision, grid)
         padded = np.pad(values, [(1, 1), (0, 0), (0, 0)], constant_values=-np.inf)
         peak = (values >= padded[:-2]) & (values >= padded[2:])
+        far = self._needed(grid, now, values, padded, peak)
+        if not far.all():
+            out = np.array(own)
+            if not far.any():
+                return out, np.where(grid == now, values, -np.inf).max(0)
+            rest = np.flatnonzero(far)
+            part = _Own(self.calculus.at(rest), *(a[rest] for a in self._parts()))
+            value = np.where(grid == now, values, -np.inf).max(0)
+            out[rest], value[rest] = part._line(own[rest], decision, points)
+            return out, value
         order = np.argsort(-np.where(peak, values, -np.inf), axis=0, kind="stable")[:PEAKS]
         left = np.take_along_axis(grid, np.maximum(order - 1, 0), 0)
         right = np.take_along_axis(grid, np.minimum(order + 1, len(grid) - 1), 0)
@@ -175,6 +201,19 @@ class _Own:
         out[..., decision] = best
         return out, value
 
+    def _parts(self) -> tuple[Array, ...]:
+        return self.x, self.y, self.action, self.solved
+
+    def _needed(self, grid: Array, now: Array, values: Array, padded: Array, peak: Array) -> Array:
+        """Where (B,) some peak of the grid could be higher than what was found, by what it stands
+        above its neighbours: what meets the first-order conditions is as high as it gets nearby."""
+        found = np.where(grid == now, values, -np.inf).max(0)
+        with np.errstate(invalid="ignore"):
+            above = np.stack([values - padded[:-2], values - padded[2:]])
+        above = np.where(np.isfinite(above), above, 0.0).max(0)
+        highest = np.where(peak & (grid != now), values + above, -np.inf).max(0)
+        return ~(self.solved & (highest <= found)).all(-1)
+
     def _along(self, own: Array, decision: int, values: Array) -> Array:
         trials = np.broadcast_to(own, (*values.shape, own.shape[-1])).copy()
         trials[..., decision] = values
@@ -187,6 +226,7 @@ def settle_best(
     start: Response | None = None,
     tolerance: float = 1e-12,
     points: int = GRID,
+    some: Array | None = None,
 ) -> Response:
     """The followers' equilibrium: :func:`stackel.followers.response.settle`, and where it is not
     proved that what meets the first-order conditions is everybody's best reply, compared with a
@@ -197,26 +237,31 @@ def settle_best(
         x: leader actions (B, d, J).
         start, tolerance: as for ``settle``; of start as many elements as of x.
         points: size of the grid over one decision of a follower.
+        some: where it is worth trying to prove concavity by intervals (B,); default everywhere.
     """
     at = settle(calculus, x, start, tolerance)
-    doubtful = np.flatnonzero(~calculus.prove_concave(at.y, x)[0] & np.isfinite(at.y).all((-1, -2)))
+    if concave_everywhere(calculus):
+        return at
+    proved = calculus.prove_concave(at.y, x, some)[0]
+    doubtful = np.flatnonzero(~proved & np.isfinite(at.y).all((-1, -2)))
     if not len(doubtful):
         return at
     at = at.map(lambda array, core: np.array(array))
     for _ in range(ROUNDS):
-        many, some = calculus.at(doubtful), at[doubtful]
-        best = best_replies(many, x[doubtful], some.y, some, points)
+        many, now_at = calculus.at(doubtful), at[doubtful]
+        unproved = np.zeros(len(doubtful), dtype=bool)
+        best = best_replies(many, x[doubtful], now_at.y, now_at, points, unproved)
         with np.errstate(all="ignore"):
-            now = many.follower_payoffs(some.y, some.y, x[doubtful])
-            stake = follower_sizes(many, best.action, some.y, x[doubtful]).stake
+            now = many.follower_payoffs(now_at.y, now_at.y, x[doubtful])
+            stake = follower_sizes(many, best.action, now_at.y, x[doubtful]).stake
         better = ~(best.payoff <= now + GAIN * stake) & np.isfinite(best.payoff)
         moved = better.any(-1)
         at.converged[doubtful] &= ~moved
-        begin = np.where(better[..., None], best.action, some.y)[moved]
-        doubtful, some = doubtful[moved], some[moved]
+        begin = np.where(better[..., None], best.action, now_at.y)[moved]
+        doubtful, now_at = doubtful[moved], now_at[moved]
         if not len(doubtful):
             return at
-        again = replace(some, y=begin, lam=0 * some.lam, mu=0 * some.mu)
+        again = replace(now_at, y=begin, lam=0 * now_at.lam, mu=0 * now_at.mu)
         at.put(doubtful, settle(calculus.at(doubtful), x[doubtful], again, tolerance))
     at.converged[doubtful] = False
     return at

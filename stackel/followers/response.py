@@ -16,10 +16,16 @@ import numpy as np
 from stackel.calculus.calculus import Calculus, trace
 from stackel.followers import complementarity
 from stackel.followers.complementarity import Solution
-from stackel.followers.starts import inside, usual_size
+from stackel.followers.lengths import natural_guess
+from stackel.followers.limits import can_be_met
+from stackel.followers.starts import inside
 from stackel.followers.systems import CHUNK, Alone, Joint
 from stackel.game.game import Game
 from stackel.types import Array
+
+SMALL = 60
+"""Followers' decisions up to which it is asked whether limits can be met before it is tried hard to
+settle there."""
 
 ARRAYS = ("y", "lam", "mu", "residual", "converged")
 
@@ -112,9 +118,12 @@ def settle(
         return Response.join(parts).reshape(batch)
     system = Joint(calculus, flat)
     solution = _newton_joint(system, start, len(flat), tolerance)
-    if start is not None and not solution.converged.all():
-        again = np.flatnonzero(~solution.converged)
-        retry = _newton_joint(system.at(again), None, len(again), tolerance)
+    again = np.flatnonzero(~solution.converged)
+    if len(again) and p <= SMALL:  # who cannot meet its limits at all settles nowhere
+        y = np.clip(system.unflat(solution.y, solution.lam)[0], *calculus.follower_bounds)
+        again = again[can_be_met(calculus.at(again), flat[again], y[again])]
+    if len(again):
+        retry = _newton_joint(system.at(again), None, len(again), tolerance, smooth=True)
         better = retry.residual < solution.residual[again]
         for name in ("y", "lam", "residual", "converged"):
             getattr(solution, name)[again[better]] = getattr(retry, name)[better]
@@ -124,17 +133,18 @@ def settle(
     return out.reshape(batch)
 
 
-def _newton_joint(system: Joint, start: Response | None, count: int, tolerance: float) -> Solution:
+def _newton_joint(
+    system: Joint, start: Response | None, count: int, tolerance: float, smooth: bool = False
+) -> Solution:
     calculus = system.calculus
     if start is None:
-        y = np.broadcast_to(inside(calculus, calculus.first_guess), (count, *system.shape))
+        guess = inside(calculus, natural_guess(calculus, system.x))
+        y = np.broadcast_to(guess, (count, *system.shape))
         lam, mu = calculus.zeros((count,))
     else:
         y, lam, mu = inside(calculus, start.y), start.lam, start.mu
     flat = system.flat(y, lam, mu)
-    return complementarity.solve(
-        system, *flat, tolerance=tolerance, smooth=start is None, usual=usual_size(calculus)
-    )
+    return complementarity.solve(system, *flat, tolerance=tolerance, smooth=smooth)
 
 
 def reply(
@@ -169,7 +179,7 @@ def reply(
         start = start.broadcast(batch).reshape((count,))
         y, lam = start.y, start.lam if start.lam.shape[-1] == q else lam
     begin = inside(calculus, y)
-    solution = complementarity.solve(system, begin, lam, smooth=True, usual=usual_size(calculus))
+    solution = complementarity.solve(system, begin, lam, smooth=True)
     out = Response(
         solution.y,
         solution.lam,

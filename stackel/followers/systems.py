@@ -16,8 +16,8 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from stackel.calculus import matrices
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.matrices import Product, bicgstab
-from stackel.calculus.yardsticks import moved, system_sizes
 from stackel.followers.complementarity import Pair, Rows, Scales
+from stackel.followers.lengths import curvature, own_lengths
 from stackel.types import Array
 
 DENSE_UP_TO = 100
@@ -54,39 +54,7 @@ def _free_moves(H: Array, C: Array) -> Array:
     A large multiplier bends the Lagrangian and would shrink its own residual: a limit whose
     gradient vanishes could then pass for binding anywhere.
     """
-    return _scales(_curvature(H), C)[1]
-
-
-def _curvature(H: Array) -> Array:
-    """A positive scale for each own decision: the diagonal of its follower's Hessian."""
-    h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
-    floor = 1e-12 * np.maximum(h.max(axis=(-1, -2), keepdims=True, initial=0.0), 1e-300)
-    # Not 1 where it vanishes: far out on a flat payoff that would hide how far it is to go back.
-    return np.where(np.isfinite(h), np.maximum(h, floor), 1.0)
-
-
-FLOOR = 1e-5
-"""A term that does not move counts as this share of itself: it leaves rounding behind."""
-
-
-def natural_lengths(calculus: Calculus, x: Array, y: Array) -> Array:
-    """How large each follower's actions are, or would be without one term of its payoff's slope
-    (B, I, n).
-
-    Args:
-        calculus: the market, or a batch of B.
-        x, y: leader actions (B, d, J) and follower actions (B, I, n).
-    """
-    H, _ = calculus.own_blocks(y, y, x, *calculus.zeros(y.shape[:-2]))
-    lengths = _own_lengths(calculus, x, y, _curvature(H))
-    return np.where(np.isfinite(lengths), lengths, 0.0)
-
-
-def _own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
-    """The same; not of the limits' part: a multiplier that runs away brings no yardstick along."""
-    (field, *_), (terms, *_) = system_sizes(calculus, y, x, *calculus.zeros(y.shape[:-2]))
-    size = moved(y, calculus.follower_bounds)
-    return np.maximum(size, np.maximum(field, FLOOR * terms) / h)
+    return _scales(curvature(H), C)[1]
 
 
 def _own_systems(H: Array, C: Array) -> Array:
@@ -151,7 +119,7 @@ class Joint:
 
     def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         H, C, A = self._blocks(y, lam)
-        h = _curvature(H)
+        h = curvature(H)
         s, w = _scales(h, C)
         if self.calculus.concavity.curved_own and lam.any():
             Y, L, mu = self.unflat(y, np.zeros_like(lam))
@@ -165,7 +133,7 @@ class Joint:
 
     def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
         Y, L, mu = self.unflat(y, lam)
-        along = _own_lengths(self.calculus, self.x, Y, scales[0].reshape(Y.shape))
+        along = own_lengths(self.calculus, self.x, Y, scales[0].reshape(Y.shape))
         own = np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), L.shape)
         everybody = np.broadcast_to(along.max((-1, -2))[..., None], mu.shape)
         return self.flat(along, own, everybody)
@@ -265,7 +233,7 @@ class Joint:
         block = block * by_follower(weight)[..., None]
         block = block + by_follower(diagonal)[..., None] * np.eye(n + m)
         inverse = matrices.solve(block, np.broadcast_to(np.eye(n + m), block.shape))
-        h = _curvature(H).reshape(B, p)
+        h = curvature(H).reshape(B, p)
         last = slice(p + I * m, z)
         s = diagonal[:, last] - weight[:, last] * _scales(h, A)[0] if k else np.zeros((B, 0))
 
@@ -378,14 +346,14 @@ class Alone:
 
     def scales(self, y: Array, lam: Array) -> tuple[Array, Array, Array]:
         _, _, H, C = self._all(y, lam)
-        h = _curvature(H)
+        h = curvature(H)
         s, w = _scales(h, C)
         if self.calculus.concavity.curved_own:
             w = np.maximum(w, _free_moves(self._all(y, np.zeros_like(lam))[2], C))
         return h, s, w
 
     def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
-        along = _own_lengths(self.calculus, self.x, y, scales[0])
+        along = own_lengths(self.calculus, self.x, y, scales[0])
         return along, np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), lam.shape)
 
     def step(

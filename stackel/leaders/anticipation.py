@@ -11,7 +11,6 @@ import numpy as np
 
 from stackel.calculus.calculus import Calculus
 from stackel.errors import OptionError
-from stackel.followers.feasibility import feasible_replies
 from stackel.followers.replies import settle_best
 from stackel.followers.response import Response, reply, settle
 from stackel.followers.sensitivity import sensitivity
@@ -20,6 +19,9 @@ from stackel.types import Array
 Anticipation = Literal["equilibrium", "own_response", "none"]
 """What a leader foresees of the followers when it deviates: their new equilibrium (Stackelberg);
 each one's own reply to the new price, the others' purchases held; or nothing at all."""
+
+Lost = list[tuple[int, Array]]
+"""Trials at which the followers were not settled: the element and the leader actions (d, J)."""
 
 TRIAL = 1e-10
 """Residual to which trial actions of leaders are answered: Newton's last step overshoots it."""
@@ -80,16 +82,22 @@ class Trials:
         x: leader actions (B, d, J) from which they try others.
         at: the followers' answers there.
         anticipation: what leaders foresee.
+        concave: where it is worth trying to prove followers concave by intervals (B,).
 
     Attributes:
-        unavailable: trials at which the followers cannot meet their limits, so that no leader can
-            go there: the element and the leader actions (d, J) of each.
+        lost: trials at which the followers were not settled.
     """
 
     def __init__(
-        self, calculus: Calculus, x: Array, at: Response, anticipation: Anticipation = "equilibrium"
+        self,
+        calculus: Calculus,
+        x: Array,
+        at: Response,
+        anticipation: Anticipation = "equilibrium",
+        concave: Array | None = None,
     ) -> None:
         self.calculus, self.x, self.at, self.anticipation = calculus, x, at, anticipation
+        self.concave = concave
         self.straight = np.zeros(len(x), dtype=bool)
         if anticipation == "equilibrium":
             d, J = calculus.leader_shape
@@ -99,7 +107,7 @@ class Trials:
             self.straight = ~bound & np.isfinite(self.moves).all((-1, -2, -3))
             self.moves[~self.straight] = 0.0
         self._known: list[tuple[Array, Response]] = []  # the first batch, and the last one
-        self.unavailable: list[tuple[int, Array]] = []
+        self.lost: Lost = []
 
     def __call__(self, trials: Array, element: Array) -> tuple[Array, Array]:
         """Follower actions (N, I, n) at leader actions (N, d, J), and which are good (N,).
@@ -108,16 +116,20 @@ class Trials:
             trials: as many of every element.
             element: which element each is of (N,).
         """
+        answer = self._answer(trials, element)
+        lost = np.flatnonzero(~answer.converged)
+        self.lost += [(int(element[k]), np.array(trials[k])) for k in lost]
+        return answer.y, answer.converged
+
+    def _answer(self, trials: Array, element: Array) -> Response:
         if self.anticipation != "equilibrium":
             many, at = self.calculus.at(element), self.at[element]
             replies = partial(reply, many, start=at)
-            answer = foresee(self.anticipation, trials, at, partial(settle, many), replies)
-            return answer.y, answer.converged
+            return foresee(self.anticipation, trials, at, partial(settle, many), replies)
         bent = np.flatnonzero(~self.straight[element])
         start = self._ahead(trials, element)
         if not len(bent):
-            answer = self._settle(trials, element, start)
-            return answer.y, answer.converged
+            return self._settle(trials, element, start)
         flat = trials.reshape(len(trials), -1)
         order = np.argsort(element[bent], kind="stable")
         own = bent[order].reshape((~self.straight).sum(), -1)  # (bent elements, T)
@@ -136,20 +148,11 @@ class Trials:
             self._nearest(start, own.ravel(), flat, element)
             answer = self._settle(trials, element, start)
             self._known = [self._known[0], (flat[own], answer[own])]
-        return answer.y, answer.converged
-
-    def _settle(self, trials: Array, element: Array, start: Response) -> Response:
-        answer = settle_best(self.calculus.at(element), trials, start, TRIAL, GRID)
-        if (self.calculus.m or self.calculus.k) and not answer.converged.all():
-            self._feasible(trials, element, answer)
         return answer
 
-    def _feasible(self, trials: Array, element: Array, answer: Response) -> None:
-        """Remember where followers are not settled because they cannot meet their limits."""
-        for k in np.flatnonzero(~answer.converged):
-            one = self.calculus.at(element[[k]])
-            if not feasible_replies(one, trials[[k]], self.at.y[element[k]]).all():
-                self.unavailable.append((int(element[k]), trials[k]))
+    def _settle(self, trials: Array, element: Array, start: Response) -> Response:
+        some = None if self.concave is None else self.concave[element]
+        return settle_best(self.calculus.at(element), trials, start, TRIAL, GRID, some)
 
     def _ahead(self, trials: Array, element: Array) -> Response:
         """Starts to first order from where the leaders stand; without multipliers: far from where

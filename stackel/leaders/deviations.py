@@ -133,6 +133,46 @@ def payoffs_alone(
     return Worth(np.where(met, payoff, -np.inf), good, broken)
 
 
+def each_alone(x: Array, moves: Array) -> tuple[Array, Array, Array]:
+    """Profiles in which each leader in turn makes its own part of a move, the others held.
+
+    Args:
+        x: leader actions (B, d, J).
+        moves: K of each element (B, K, d, J).
+
+    Returns:
+        the profiles (B K J, d, J), which leader moves in each and which element it is of.
+    """
+    B, K, d, J = moves.shape
+    own = np.arange(J)
+    profiles = np.broadcast_to(x[:, None, None], (B, K, J, d, J)).copy()
+    profiles[:, :, own, :, own] = np.moveaxis(moves, -1, 0)
+    return profiles.reshape(-1, d, J), np.tile(own, B * K), np.repeat(np.arange(B), K * J)
+
+
+def search_candidates(calculus: Calculus, x: Array, oracle: Oracle, candidates: Array) -> Search:
+    """Each leader's best move among some candidates, and nothing beside them.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x: the profiles to deviate from (B, d, J).
+        oracle: the followers' answers.
+        candidates: leader actions (B, K, d, J), K at least 1, of which every leader tries its own.
+    """
+    B, K, _, J = candidates.shape
+    trials, leader, element = each_alone(x, candidates)
+    worth = payoffs_alone(calculus, trials, leader, oracle, element)
+    payoff = worth.payoff.reshape(B, K, J)
+    best = payoff.argmax(1)[:, None, None]
+    return Search(
+        np.take_along_axis(candidates, best, 1)[:, 0],
+        payoff.max(1),
+        np.full((B, J), np.inf),
+        np.full(B, K * J),
+        (~worth.settled).reshape(B, -1).sum(1),
+    )
+
+
 def _shares(limits: Array, sizes: Array) -> Array:
     """Limits as shares of their own sizes."""
     with np.errstate(all="ignore"):

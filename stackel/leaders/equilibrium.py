@@ -203,6 +203,7 @@ class _Search:
                     x,
                     trial_oracle(followers, self.run, at),
                     points=self.trial_points,
+                    finish=3,  # it moves there
                     decision=decision,
                     leaders=np.array([j]),
                 )

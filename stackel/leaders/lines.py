@@ -1,11 +1,15 @@
 """A global search along each leader's own decision.
 
 A grid over the whole range, finer towards where the leader stands; then, round after round, the
-intervals that could hold something better are divided. How high an interval could reach is bounded
-by the slopes seen beside it, so that no peak is dropped for looking low on a coarse grid: a kink,
-or a second peak within one step, keeps its interval until that bound falls below the best. Where a
-leader's limits are broken at both ends of an interval, their own slopes tell whether they might be
-met between: narrow windows are looked for on purpose. At last the best is narrowed down.
+intervals that could hold something better are divided: those beside the best most, and with them
+where a parabola through the best has its top and where straight lines from either side meet. How
+high an interval could reach is bounded by the slopes seen beside it, so that no peak is dropped for
+looking low on a coarse grid: a kink, or a second peak within one step, keeps its interval until
+that bound falls below the best. Where a leader's limits are broken at both ends of an interval,
+their own slopes tell whether they might be met between: narrow windows are looked for on purpose.
+At last the best alone is narrowed down.
+
+A look at many trial actions costs little more than at few: there are few looks, of many.
 """
 
 from __future__ import annotations
@@ -21,11 +25,32 @@ from stackel.types import Array
 NEAR = 8
 """Trial decisions on either side of where a leader stands, each a third of the one before."""
 
-OPEN = 4
-"""Intervals divided in a round, beside those next to the best and those that may hide a window."""
+
+LOW = 4.0 ** -np.arange(4.0, 21.0)
+"""Shares of the range, above its lower end, that are tried: a range that was made wide to be no
+bound, up to 1e12 times what anybody would choose, is searched too."""
+
+
+class _Plan(NamedTuple):
+    """How often intervals that could reach highest are divided, how many of them, and into how many
+    parts."""
+
+    rounds: int
+    open: int
+    parts: int
+
+
+FREE = _Plan(2, 4, 6)
+
+LIMITED = _Plan(6, 4, 4)
+"""Where leaders have limits: how far these are broken says only nearby where they might be met, and
+trials at which the followers cannot settle cost most."""
+
+FINE = 16
+"""Parts into which the intervals beside the best are divided."""
 
 WINDOWS = 2
-"""Intervals between infeasible ends that are divided in a round."""
+"""Intervals between infeasible ends that are then divided besides in a round."""
 
 
 class _Seen(NamedTuple):
@@ -53,7 +78,8 @@ def search_lines(
     oracle: Oracle,
     *,
     points: int = 97,
-    rounds: int = 6,
+    rounds: int | None = None,
+    finish: int = 1,
     decision: int = 0,
     leaders: Array | None = None,
     candidates: Array | None = None,
@@ -65,29 +91,37 @@ def search_lines(
         x: the profiles to deviate from (B, d, J).
         oracle: the followers' answers.
         points: size of the first grid, ends included.
-        rounds: rounds in which intervals are divided in four; then, if there are any, four more
-            that narrow the best down.
+        rounds: rounds in which intervals are divided; 0: the grid alone. Default: as :data:`FREE`
+            or :data:`LIMITED` says.
+        finish: rounds after these in which the best alone is narrowed down: what is gained is known
+            long before where.
         decision: which of a leader's d decisions moves.
         leaders: which leaders search (default all); the others' entries stay as they are.
-        candidates: further profiles (K, d, J) whose entries are tried.
+        candidates: further profiles (B, K, d, J) whose entries are tried.
     """
+    limited = bool(calculus.leader_limit_names)
+    plan = LIMITED if limited else FREE
+    rounds = plan.rounds if rounds is None else rounds
     line = _Line(calculus, x, oracle, decision, leaders)
     low, high = line.low, line.high
     now = x[:, decision, line.own]
     grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, 1, 1)
     near = (high - low) / (points - 1) * 3.0 ** -np.arange(1.0, NEAR + 1).reshape(-1, 1, 1)
-    trials = [grid, now[None], now - near, now + near] if rounds else [grid, now[None]]
+    trials = [grid, now[None]]
+    if rounds:
+        trials += [now - near, now + near, low + (high - low) * LOW.reshape(-1, 1, 1)]
+    trials = [np.clip(np.concatenate(trials), low, high)]
     if candidates is not None:
-        more = candidates[:, decision, line.own][:, None]
-        trials.append(np.broadcast_to(more, (len(candidates), *now.shape)))
-    seen = line.look(np.clip(np.concatenate(trials), low, high))
-    limited = bool(calculus.leader_limit_names)
-    for _ in range(rounds):
-        seen = seen.plus(line.look(_divided(seen, _promising(seen), 4)))
-        if limited:
-            seen = seen.plus(line.look(_divided(seen, _windows(seen), 4)))
-    for _ in range(4 if rounds else 0):
-        seen = seen.plus(line.look(_divided(seen, _beside_best(seen), 8)))
+        trials.append(np.moveaxis(candidates[:, :, decision, line.own], 1, 0))
+    seen = line.look(np.concatenate(trials))
+    for done in range(rounds + finish if rounds else 0):
+        beside = _beside_best(seen)
+        more = [_divided(seen, beside, FINE), _tops(seen)]
+        if done < rounds:
+            more.append(_divided(seen, _promising(seen, beside, plan.open), plan.parts))
+            if limited:
+                more.append(_divided(seen, _windows(seen), plan.parts))
+        seen = seen.plus(line.look(np.concatenate(more)))
     best = seen.payoff.argmax(0)
     moved = np.array(x, dtype=float)
     moved[:, decision, line.own] = _take(seen.at, best)
@@ -141,9 +175,9 @@ def _steepest(values: Array, at: Array) -> Array:
     return np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
 
 
-def _promising(seen: _Seen) -> Array:
-    """Indices (OPEN + 2, B, J) of intervals: the two beside the best decision, and those that
-    could reach highest as far as the slopes beside them tell."""
+def _promising(seen: _Seen, beside: Array, count: int) -> Array:
+    """Indices (count, B, J) of the intervals, but those beside the best decision, that could reach
+    highest as far as the slopes beside them tell."""
     left, right = seen.payoff[:-1], seen.payoff[1:]
     width = np.diff(seen.at, axis=0)
     rise = _steepest(seen.payoff, seen.at) * width
@@ -154,9 +188,8 @@ def _promising(seen: _Seen) -> Array:
             np.maximum(left, right) + rise,
         )
     top = np.where(np.isnan(top) | (width <= 0), -np.inf, top)
-    beside = _beside_best(seen)
     np.put_along_axis(top, beside, -np.inf, 0)
-    return np.concatenate([beside, np.argsort(-top, axis=0, kind="stable")[:OPEN]])
+    return np.argsort(-top, axis=0, kind="stable")[:count]
 
 
 def _beside_best(seen: _Seen) -> Array:
@@ -167,6 +200,27 @@ def _beside_best(seen: _Seen) -> Array:
     last = len(same) - 1 - same[::-1].argmax(0)
     first = same.argmax(0)
     return np.stack([np.maximum(first - 1, 0), np.minimum(last, len(seen.at) - 2)])
+
+
+def _tops(seen: _Seen) -> Array:
+    """Decisions (2, B, J) where the best may lie as far as what is beside it tells: the top of the
+    parabola through it and its neighbours, and where the lines through the two on either side meet.
+    """
+    best = seen.payoff.argmax(0)
+    near = np.clip(best + np.arange(-2, 3).reshape(-1, 1, 1), 0, len(seen.at) - 1)
+    at, payoff = (np.take_along_axis(a, near, 0) for a in (seen.at, seen.payoff))
+    with np.errstate(all="ignore"):
+        slope = np.diff(payoff, axis=0) / np.diff(at, axis=0)
+        middle = (at[1:] + at[:-1]) / 2
+        bend = (slope[2] - slope[1]) / (middle[2] - middle[1])
+        parabola = middle[1] - slope[1] / bend
+        # Of the lines from the left and from the right that leave the best out.
+        lines = (payoff[3] - payoff[1] + slope[0] * at[1] - slope[3] * at[3]) / (
+            slope[0] - slope[3]
+        )
+    tops = np.stack([parabola, lines])
+    inside = (tops > at[1]) & (tops < at[3])
+    return np.where(inside, tops, at[2])
 
 
 def _windows(seen: _Seen) -> Array:

@@ -50,12 +50,14 @@ class Stationarity(complementarity.System):
         bounds = followers.calculus.leader_bounds
         self.low, self.high = (np.broadcast_to(b, x.shape).reshape(len(x), -1) for b in bounds)
         self.open_low = self.open_high = np.zeros(x[0].size, dtype=bool)
+        self.reach = complementarity.FAR * (1.0 + np.abs(x).max((-1, -2)))[:, None]
         self.known = _Known(x.reshape(len(x), -1), at)
         self._stepped = np.array(x)
 
     def at(self, batch: Array) -> Stationarity:
         out = copy(self)
-        out.low, out.high, out.index = self.low[batch], self.high[batch], self.index[batch]
+        for name in ("low", "high", "reach", "index"):
+            setattr(out, name, getattr(self, name)[batch])
         return out
 
     def evaluate(self, x: Array) -> _Known:
@@ -108,7 +110,8 @@ class Stationarity(complementarity.System):
 
     def lengths(self, y: Array, lam: Array, scales: complementarity.Scales) -> complementarity.Pair:
         width = self.high - self.low
-        return np.where(np.isfinite(width) & (width > 0), width, 1.0 + np.abs(y)), lam
+        length = np.where(np.isfinite(width) & (width > 0), width, 1.0 + np.abs(y))
+        return np.minimum(length, self.reach), lam
 
     def step(
         self,

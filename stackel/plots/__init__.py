@@ -6,8 +6,9 @@ colour-blind readers tell apart; amounts run through viridis.
 """
 
 from stackel.plots.comparing import comparison
+from stackel.plots.deviations import deviations
 from stackel.plots.equilibria import equilibrium, social_graph
 from stackel.plots.histories import convergence
 from stackel.plots.sweeps import sweep
 
-__all__ = ["comparison", "convergence", "equilibrium", "social_graph", "sweep"]
+__all__ = ["comparison", "convergence", "deviations", "equilibrium", "social_graph", "sweep"]

@@ -29,6 +29,32 @@ class Answer(Protocol):
     def history(self) -> pd.DataFrame: ...
 
 
+class Range(Protocol):
+    """A leader's payoff along one of its decisions; see
+    :class:`stackel.certificate.ranges.Range`."""
+
+    @property
+    def leader(self) -> int: ...
+    @property
+    def decision(self) -> int: ...
+    @property
+    def value(self) -> Array: ...  # (T,)
+    @property
+    def payoff(self) -> Array: ...  # (T,)
+    @property
+    def settled(self) -> Array: ...  # (T,)
+    @property
+    def now(self) -> tuple[float, float]: ...
+    @property
+    def better(self) -> tuple[float, float] | None: ...
+    @property
+    def low(self) -> Array: ...  # (K,)
+    @property
+    def high(self) -> Array: ...  # (K,)
+    @property
+    def upper(self) -> Array: ...  # (K,)
+
+
 class Answers(Protocol):
     """Several backends' answers to one game; see :class:`stackel.Comparison`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from stackel.calculus.calculus import trace
 from stackel.calculus.yardsticks import apart
 from stackel.certificate.certificate import TOLERANCE, Certificate
 from stackel.certificate.certify import certify
-from stackel.errors import StackelError
+from stackel.certificate.ranges import along_ranges
+from stackel.errors import OptionError, StackelError
 from stackel.game.game import Game
 from stackel.leaders.anticipation import Anticipation
+from stackel.plots.deviations import deviations
 from stackel.plots.equilibria import equilibrium as draw
 from stackel.results import saved
 from stackel.run import Status
@@ -199,13 +201,26 @@ class Equilibrium(Shown):
     def __repr__(self) -> str:
         return f"<Equilibrium of {self.game} by {self.backend}: {self.said}>"
 
-    def plot(self) -> Figure:
-        """Prices, purchases and, where there are ties, the graph coloured by purchase.
+    def plot(self, kind: Literal["answer", "deviations"] = "answer") -> Figure:
+        """A picture of the answer, or of what leaders could do instead.
+
+        Args:
+            kind: ``"answer"``, prices, purchases and, where there are ties, the graph coloured by
+                purchase; ``"deviations"``, each leader's payoff along its own range with the
+                followers answering, where it stands, and what is proved of it.
 
         Raises:
             ImportError: matplotlib is missing; ``pip install "stackel[plot]"``.
+            OptionError: another kind.
         """
-        return draw(self)
+        if kind == "answer":
+            return draw(self)
+        if kind != "deviations":
+            raise OptionError(f"kind is {kind!r}; expected 'answer' or 'deviations'")
+        foreseen = "equilibrium" if self.certificate is None else self.certificate.anticipation
+        x, y, calculus = self.leader_actions, self.follower_actions, trace(self.game)
+        ranges = along_ranges(calculus, x, y, self.certificate, foreseen)
+        return deviations(self, ranges, self.said, foreseen)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to a JSON file that :meth:`load` reads back exactly."""

@@ -10,11 +10,12 @@ from stackel import backend as registry
 from stackel.backend import Backend
 from stackel.calculus.calculus import Calculus, trace
 from stackel.certificate.certify import Asked
+from stackel.certificate.proof import Progress
 from stackel.errors import OptionError
 from stackel.followers.feasibility import somewhere
+from stackel.followers.lengths import natural_lengths
 from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess, inside
-from stackel.followers.systems import natural_lengths
 from stackel.game.game import Game
 from stackel.game.grids import middle
 from stackel.leaders.deviations import search_range
@@ -41,7 +42,7 @@ APART = 1e-4
 
 @dataclass(frozen=True)
 class Terms:
-    """What every backend is held to, as :func:`solve` says; checked.
+    """What every backend is held to, as :func:`solve` says, and who is told how far a proof is.
 
     Raises:
         OptionError: a value that makes no sense.
@@ -52,6 +53,7 @@ class Terms:
     certificate: bool
     time_limit: float | None
     proof: Asked = "auto"
+    proving: Progress | None = None
 
     def __post_init__(self) -> None:
         limit, tolerance, restarts = self.time_limit, self.tolerance, self.restarts
@@ -108,14 +110,7 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
         point = _guarded(game, backend, run)
         eq = _answer(game, backend, run, point, attempt)
         if terms.certificate and point.status is not Status.INTERRUPTED:
-            try:
-                eq = eq.certify(tolerance=terms.tolerance, seconds=time_left(), proof=terms.proof)
-            except KeyboardInterrupt:
-                detail = "interrupted while the point was being certified"
-                eq = replace(eq, status=Status.INTERRUPTED, detail=detail)
-            except BROKEN as error:
-                detail = f"the certificate broke down: {type(error).__name__}: {error}"
-                eq = replace(eq, status=Status.FAILED, detail=detail)
+            eq = _other_answer(_certified(eq, terms), terms)
         stopped = eq.status in (*CUT_OFF, Status.FAILED)
         if best is None or better(eq, best):
             best = eq
@@ -124,7 +119,7 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
         move = None if eq.certificate is None else eq.certificate.deviation
         if stopped or eq.is_equilibrium or move is None or move.player != "leader":
             break
-        before = [k for k, old in enumerate(seen) if _same(game, eq.leader_actions, old)]
+        before = [k for k, old in enumerate(seen) if same(game, eq.leader_actions, old)]
         if before:  # back where it was: a cycle, unless the backend never left
             if before[0] < len(seen) - 1:
                 best = _cycle(best, [*seen[before[0] :], eq.leader_actions])
@@ -134,6 +129,39 @@ def _solve_one(game: Game, backend: Backend, run: Run, terms: Terms) -> Equilibr
         run.start[:, move.index] = move.action
     assert best is not None
     return best
+
+
+def _certified(eq: Equilibrium, terms: Terms) -> Equilibrium:
+    """The answer with its certificate; broken off, with the reason why it has none."""
+    try:
+        return eq.certify(
+            tolerance=terms.tolerance,
+            seconds=time_left(),
+            proof=terms.proof,
+            progress=terms.proving,
+        )
+    except KeyboardInterrupt:
+        detail = "interrupted while the point was being certified"
+        return replace(eq, status=Status.INTERRUPTED, detail=detail)
+    except BROKEN as error:
+        detail = f"the certificate broke down: {type(error).__name__}: {error}"
+        return replace(eq, status=Status.FAILED, detail=detail)
+
+
+def _other_answer(eq: Equilibrium, terms: Terms) -> Equilibrium:
+    """An answer that is refuted because its followers have several, of which a leader is better off
+    with another one right where it stands: with that one, if it is an equilibrium."""
+    move = None if eq.certificate is None else eq.certificate.deviation
+    if move is None or move.player != "leader" or move.answer is None:
+        return eq
+    moved = np.array(eq.leader_actions)
+    moved[:, move.index] = move.action
+    if not same(eq.game, eq.leader_actions, moved):
+        return eq
+    x, y, multipliers = _polished(trace(eq.game), moved, move.answer, {})
+    there = replace(eq, leader_actions=x, follower_actions=y, multipliers=multipliers)
+    there = _certified(replace(there, certificate=None), terms)
+    return there if there.is_equilibrium else eq
 
 
 def _guarded(game: Game, backend: Backend, run: Run) -> Point:
@@ -211,7 +239,13 @@ def _polished(
     return x, y, multipliers
 
 
-def _same(game: Game, first: Array, second: Array) -> bool:
+def same(game: Game, first: Array, second: Array) -> bool:
+    """Whether two profiles of leader actions are the same.
+
+    Args:
+        game: the market, whose leaders' ranges are what :data:`SAME` is a share of.
+        first, second: leader actions (d, J).
+    """
     low, high = search_range(trace(game), first)
     width = np.where(high > low, high - low, 1.0)
     return bool((np.abs(first - second) <= SAME * width).all())

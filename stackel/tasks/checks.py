@@ -10,7 +10,8 @@ from stackel.calculus.batch import agreeing
 from stackel.calculus.calculus import Calculus, trace
 from stackel.errors import GameError, InfeasibleError, NoEquilibriumError
 from stackel.followers.existence import diagnose, undoubted
-from stackel.followers.feasibility import MET, leader_actions, least_violation, somewhere
+from stackel.followers.feasibility import leader_actions, somewhere
+from stackel.followers.limits import MET, least_violation
 from stackel.followers.response import Response, settle
 from stackel.followers.starts import first_guess, inside
 from stackel.game.game import Game

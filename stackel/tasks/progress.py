@@ -7,10 +7,50 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stackel.run import Callback
-
 if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+
+class Line:
+    """A line in progress: called with an iteration and what it reports.
+
+    Args:
+        bar: where it is drawn.
+        task: which of its lines.
+        iterations, time_limit: what its bar is a share of, if there is one: a number, or [s].
+    """
+
+    def __init__(
+        self, bar: Progress, task: TaskID, iterations: int | None, time_limit: float | None
+    ) -> None:
+        self.bar, self.task = bar, task
+        self.iterations, self.time_limit = iterations, time_limit
+
+    def __call__(self, iteration: int, row: Mapping[str, Any]) -> None:
+        """Show an iteration.
+
+        Args:
+            iteration: its number.
+            row: its row of the history.
+        """
+        numbers = [
+            f"{k} {v:.3g}" for k, v in row.items() if k != "seconds" and isinstance(v, (int, float))
+        ]
+        text = " ".join([f"iteration {iteration}", *numbers[:3]])
+        done = iteration if self.iterations else row["seconds"] if self.time_limit else None
+        self.bar.update(self.task, completed=done, row=text)
+
+    def proving(self, boxes: int, player: str) -> None:
+        """Show how far a proof is.
+
+        Args:
+            boxes: how many it has looked at.
+            player: whose gain it is about.
+        """
+        spent = (
+            self.bar.tasks[self.task].elapsed if self.time_limit and not self.iterations else None
+        )
+        self.bar.update(self.task, completed=spent, row=f"proof: {boxes:,} boxes, {player}")
 
 
 def _shown(*columns: ProgressColumn) -> Progress:
@@ -62,7 +102,7 @@ def counted(title: str, total: int, done: int = 0) -> Iterator[Callable[..., Non
 @contextmanager
 def progress(
     title: str, time_limit: float | None = None, iterations: int | None = None
-) -> Iterator[Callback]:
+) -> Iterator[Line]:
     """A line with the iteration, what it reports, and the time.
 
     Args:
@@ -72,7 +112,7 @@ def progress(
             time left.
 
     Yields:
-        a callback that shows an iteration.
+        what shows an iteration, or how far a proof is.
     """
     from rich import progress as rich
     from rich.table import Column
@@ -90,15 +130,4 @@ def progress(
         columns.insert(2, rich.BarColumn(10, table_column=Column(min_width=10)))
     with _shown(*columns) as bar:
         task = bar.add_task(title, total=iterations or time_limit, row="")
-
-        def show(iteration: int, row: Mapping[str, Any]) -> None:
-            numbers = [
-                f"{k} {v:.3g}"
-                for k, v in row.items()
-                if k != "seconds" and isinstance(v, (int, float))
-            ]
-            text = " ".join([f"iteration {iteration}", *numbers[:3]])
-            done = iteration if iterations else row["seconds"] if time_limit else None
-            bar.update(task, completed=done, row=text)
-
-        yield show
+        yield Line(bar, task, iterations, time_limit)

@@ -24,6 +24,7 @@ from stackel.results.equilibrium import Equilibrium, NotConverged
 from stackel.run import Callback, Run, Status, within
 from stackel.tasks.attempts import CUT_OFF, Terms, better, from_starts
 from stackel.tasks.checks import check
+from stackel.tasks.progress import Line
 from stackel.tasks.progress import progress as progress_line
 from stackel.types import Array
 
@@ -110,6 +111,8 @@ def solve(
             else began + time_limit + grace(time_limit) - time.perf_counter()
         ),
     ):
+        if isinstance(report, Line):
+            terms = replace(terms, proving=report.proving)
         for candidate in candidates:
             if isinstance(candidate, str):  # looked at only when its turn comes
                 declined = registry.reasons(candidate, game)
@@ -224,8 +227,8 @@ def _why_not(eq: Equilibrium, certificate: bool) -> str:
     if eq.status in (*CUT_OFF, Status.FAILED, Status.CYCLE):
         detail = f" ({eq.detail})" if eq.detail else ""
         verdict = f"; the point is {eq.certificate}" if eq.certificate is not None else ""
-        if eq.status is Status.TIME_LIMIT and eq.is_equilibrium:
-            return ""
+        if eq.status in (Status.TIME_LIMIT, Status.FAILED) and eq.is_equilibrium:
+            return ""  # however the method ended, the point holds
         return f"{about}: {eq.status.message}{detail}{verdict}."
     if eq.certificate is not None and eq.certificate.verdict == "unknown":
         why = "; ".join(eq.certificate.reasons)
