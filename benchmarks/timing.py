@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-console = Console()
+console = Console(width=140) if not Console().is_terminal else Console()
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:

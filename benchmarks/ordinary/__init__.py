@@ -1,0 +1,1 @@
+"""Ordinary markets with an independent truth: see ``python -m benchmarks.ordinary --help``."""
