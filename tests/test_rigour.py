@@ -12,11 +12,13 @@ import pytest
 import stackel
 from stackel import Action, Follower, Game
 from stackel.calculus import trace
+from stackel.calculus.curvature import Curvature
 from stackel.calculus.enclosing import compile_boxes
 from stackel.calculus.expression import symbol
 from stackel.calculus.intervals import Interval, point_matmul
 from stackel.calculus.program import compile_program
 from stackel.certificate.proof import prove
+from stackel.followers.replies import best_replies
 from stackel.formulations.bilevel import Bard1
 from stackel.functions import exp, over_followers, tanh
 
@@ -93,6 +95,29 @@ def test_a_small_convex_payoff_beside_a_large_concave_one() -> None:
     assert not found.exact_replies
 
 
+def test_a_range_is_proved_concave_part_by_part() -> None:
+    """Each part of the own range shows it, the whole range at once does not; where it does not hold
+    in the last part it is not said, whatever was proved of other rivals before."""
+    demand = Stated(
+        [0.3, 0.4], lambda y, others, x, v: y * (y + others + 0.05) ** -0.9 - (v + x) * y
+    )
+    calculus, x = trace(demand), np.full((1, 1, 1), 0.2)
+    y = np.full((1, 2, 1), 0.3)
+    at_once = calculus.formulas.once(Curvature).concave(
+        Interval(*calculus.follower_bounds), Interval(y), Interval(x)
+    )
+    assert not at_once.any()
+    assert calculus.prove_concave(y, x)[0].all()
+    assert best_replies(calculus, x, y).concave.all()
+
+    bends = trace(Stated([1.0, 1.0], lambda y, others, x, v: -(y**2) + 0.06 * others * y**9))
+    none, all_in = np.zeros((1, 2, 1)), np.ones((1, 2, 1))
+    assert bends.prove_concave(none, x)[0].all()
+    assert not bends.prove_concave(all_in, x)[0].any()
+    both = bends.prove_concave(np.concatenate([none, all_in]), np.concatenate([x, x]))[0]
+    assert both.tolist() == [True, False]
+
+
 def test_followers_are_bounded_from_where_they_are() -> None:
     """Beyond a cliff the payoff is flat: it is concave where the best replies are, not on the way
     there."""
@@ -159,4 +184,5 @@ def test_ties_that_fade_at_some_prices_leave_an_equilibrium_there() -> None:
     game = Stated(
         [1.0, 1.0], tied, lambda x, y: over_followers(y) - over_followers(y) ** 2, high=np.inf
     )
-    assert stackel.solve(game, throw=False).certificate is not None  # no NoEquilibriumError
+    answer = stackel.solve(game, "newton", throw=False, proof=False)  # no NoEquilibriumError
+    assert answer.certificate is not None

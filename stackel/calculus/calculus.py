@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.axes import first_to_last, wide
 from stackel.calculus.concavity import Concavity
 from stackel.calculus.curvature import prove_concave
 from stackel.calculus.footing import find_footing
@@ -28,7 +29,7 @@ from stackel.calculus.formulas import PROGRAMS, Formulas
 from stackel.calculus.program import Program, at_elements
 from stackel.calculus.rows import check_rows
 from stackel.game.game import Game
-from stackel.game.grids import middle
+from stackel.game.grids import middle, origin
 from stackel.memo import Memo
 from stackel.types import Array
 
@@ -127,6 +128,11 @@ class Calculus(Memo):
         values: the middle of the bounds, or near it."""
         return find_footing(self, middle(*self.leader_bounds), middle(*self.follower_bounds))
 
+    @cached_property
+    def origins(self) -> Box:
+        """What leaders' and followers' actions are measured from."""
+        return origin(*self.leader_bounds), origin(*self.follower_bounds)
+
     @property
     def first_guess(self) -> Array:
         """A follower action to start from (..., I, n)."""
@@ -186,13 +192,14 @@ class Calculus(Memo):
         """What a program of the followers' conditions says, batch axes made explicit: of the field
         (..., I, n), the own limits (..., I, m) and the shared ones (..., k)."""
         I, n = self.follower_shape
-        field = _wide(values[0], (*batch, I, n))
-        has_limits = self.m and len(values) > 1
-        limits = values[1] if has_limits else np.zeros((I, 0))
-        c = _wide(limits, (*batch, I, limits.shape[-1]))
+        field = wide(values[0], (*batch, I, n))
+        if self.m and len(values) > 1:
+            c = wide(values[1], (*batch, I, values[1].shape[-1]))
+        else:
+            c = np.zeros((*batch, I, 0))
         rest = values[1 + bool(self.m) :]
         flat = [
-            _wide(v, (*batch, *v.shape[-2:])).reshape(*batch, v.shape[-2] * v.shape[-1])
+            wide(v, (*batch, *v.shape[-2:])).reshape(*batch, v.shape[-2] * v.shape[-1])
             for v in rest
         ]
         return field, c, np.concatenate(flat, axis=-1) if flat else np.zeros((*batch, 0))
@@ -234,7 +241,7 @@ class Calculus(Memo):
         direction = np.eye(n).reshape(n, *(1,) * len(batch), 1, n)
         values = self.run("own", *self.arguments(y, r, x, lam, mu), direction)
         field, c, _ = self.split(values, (n, *batch))
-        return np.moveaxis(field, 0, -1), np.moveaxis(c, 0, -1)
+        return first_to_last(field), first_to_last(c)
 
     def joint(
         self, y: Array, x: Array, lam: Array, mu: Array, direction: Array
@@ -291,7 +298,7 @@ class Calculus(Memo):
         """
         (value,) = self.run("follower payoffs", y, r, x)
         batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
-        return _wide(value, (*batch, self.n_followers, 1))[..., 0]
+        return wide(value, (*batch, self.n_followers, 1))[..., 0]
 
     def leader_values(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Payoffs (..., J) and limits (..., m, J) at x (..., d, J) and y (..., I, n)."""
@@ -313,9 +320,9 @@ class Calculus(Memo):
         """What a program says of the leaders' payoffs (..., J) and limits (..., m, J)."""
         payoff, *limits = values
         J = self.n_leaders
-        flat = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in limits]
+        flat = [wide(v, (*batch, *v.shape[-2:])) for v in limits]
         joined = np.concatenate(flat, axis=-2) if flat else np.zeros((*batch, 0, J))
-        return _wide(payoff, (*batch, 1, J))[..., 0, :], joined
+        return wide(payoff, (*batch, 1, J))[..., 0, :], joined
 
     # -- multipliers ---------------------------------------------------------------------------
 
@@ -392,8 +399,3 @@ def _traced(game: Game) -> Calculus:
     check_rows(formulas, *bounds)
     names = str(game), game.leader_action.name, game.follower_action.name
     return Calculus(formulas, *bounds, names)
-
-
-def _wide(array: Array, shape: tuple[int, ...]) -> Array:
-    """Broadcast only where it must be: the check costs a tenth of the call."""
-    return array if array.shape == shape else np.broadcast_to(array, shape)

@@ -18,6 +18,9 @@ from stackel.types import Array
 
 UNIT = 2.0**-53
 
+PARTS = 8
+"""Of the range of a follower's only decision, each looked at on its own."""
+
 At = Callable[[Program], Program]
 
 
@@ -117,8 +120,11 @@ def prove_concave(
         return proved, strength
     if concave_everywhere(calculus):
         return np.ones(batch, dtype=bool), strength
-    Y = Interval(*calculus.follower_bounds)
-    boxes = calculus.formulas.once(Curvature).concave(Y, Interval(rivals), Interval(x), at)
+    if not calculus.batched and calculus.once(_Proved).over(rivals, x):
+        return np.ones(batch, dtype=bool), strength
+    Y = _parts(calculus, rivals.ndim)
+    curvature = calculus.formulas.once(Curvature)
+    boxes = curvature.concave(Y, Interval(rivals), Interval(x), at).all(0)
     return proved | (boxes if some is None else boxes & some), strength
 
 
@@ -137,8 +143,56 @@ def _anywhere(calculus: Any) -> tuple[Array, Array]:
 
 def _everywhere(calculus: Any) -> bool:
     """Whether intervals prove it at once, whatever anybody does within its bounds."""
-    Y, X = (Interval(*bounds) for bounds in (calculus.follower_bounds, calculus.leader_bounds))
-    return bool(calculus.formulas.once(Curvature).concave(Y, Y, X))
+    R, X = (Interval(*bounds) for bounds in (calculus.follower_bounds, calculus.leader_bounds))
+    return bool(calculus.formulas.once(Curvature).concave(_parts(calculus, 2), R, X).all())
+
+
+def _parts(calculus: Any, axes: int) -> Interval:
+    """Own actions over their whole ranges (K, ..., I, n), with so many axes after the first: a
+    single decision's range in parts, since what holds in every one of them holds in all."""
+    low, high = (b.reshape(*(1,) * (axes - b.ndim), *b.shape) for b in calculus.follower_bounds)
+    if low.shape[-1] > 1 or not (np.isfinite(low) & np.isfinite(high)).all():
+        return Interval(low[None], high[None])
+    inner = np.arange(1, PARTS).reshape(-1, *(1,) * axes) / PARTS
+    edges = np.concatenate([low[None], low + (high - low) * inner, high[None]])
+    return Interval(edges[:-1], edges[1:])
+
+
+class _Proved:
+    """Over which box of rivals' and leaders' actions every follower's problem is proved concave:
+    one proof serves all trial actions of a search.
+
+    Args:
+        calculus: one market.
+    """
+
+    def __init__(self, calculus: Any) -> None:
+        self._ask = calculus.formulas.once(Curvature).concave
+        self._own = _parts(calculus, 2)
+        self._boxes: list[Interval] = []
+
+    def over(self, rivals: Array, x: Array) -> bool:
+        """Whether one proof holds for all of these.
+
+        Args:
+            rivals, x: everybody's actions (..., I, n) and leader actions (..., d, J).
+        """
+        asked = [_hull(rivals), _hull(x)]
+        if self._boxes and all(map(_within, asked, self._boxes)):
+            return True
+        proved = bool(self._ask(self._own, *asked).all())
+        if proved:
+            self._boxes = asked
+        return proved
+
+
+def _hull(actions: Array) -> Interval:
+    flat = actions.reshape(-1, *actions.shape[-2:])
+    return Interval(flat.min(0), flat.max(0))
+
+
+def _within(inner: Interval, outer: Interval) -> bool:
+    return bool((inner.lo >= outer.lo).all() and (inner.hi <= outer.hi).all())
 
 
 def modulus(J: Interval) -> Array:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stackel.calculus.axes import wide
 from stackel.run import check_time
 from stackel.types import Array
 
@@ -33,8 +34,8 @@ def solve(matrix: Array, right: Array) -> Array:
     """
     z = matrix.shape[-1]
     batch = np.broadcast_shapes(matrix.shape[:-2], right.shape[:-2])
-    flat = np.broadcast_to(matrix, (*batch, z, z)).reshape(-1, z, z)
-    sides = np.broadcast_to(right, (*batch, *right.shape[-2:])).reshape(-1, *right.shape[-2:])
+    flat = wide(matrix, (*batch, z, z)).reshape(-1, z, z)
+    sides = wide(right, (*batch, *right.shape[-2:])).reshape(-1, *right.shape[-2:])
     out = _each(np.linalg.solve, flat, sides)
     bad = ~np.isfinite(out).all((-1, -2))
     if bad.any():

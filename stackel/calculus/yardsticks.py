@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stackel.calculus.axes import wide
 from stackel.calculus.calculus import Box, Calculus
+from stackel.game.grids import origin
 from stackel.types import Array
 
 SAME = 1e-9
@@ -35,9 +37,13 @@ class Sizes(NamedTuple):
 def moved(value: Array, bounds: Box) -> Array:
     """How far actions are from their lower bound, from their upper one if they have only that, or
     from 0: what a shift of an action and of its bounds leaves as it is."""
-    low, high = bounds
-    origin = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))
-    return np.abs(value - origin)
+    return np.abs(value - origin(*bounds))
+
+
+def own_sizes(calculus: Calculus, x: Array, y: Array) -> Box:
+    """:func:`moved`, of leader actions (..., d, J) and of follower actions (..., I, n)."""
+    first, second = calculus.origins
+    return np.abs(x - first), np.abs(y - second)
 
 
 def apart(first: Array, second: Array, bounds: Box, axis: int) -> Array:
@@ -70,10 +76,10 @@ def follower_sizes(calculus: Calculus, y: Array, r: Array, x: Array) -> Sizes:
         y, r: own actions and everybody's (..., I, n).
         x: leader actions (..., d, J).
     """
-    out = calculus.run("follower sizes", y, r, x, moved(y, calculus.follower_bounds))
+    out = calculus.run("follower sizes", y, r, x, own_sizes(calculus, x, y)[1])
     batch = np.broadcast_shapes(y.shape[:-2], r.shape[:-2], x.shape[:-2])
-    wide = (*batch, calculus.n_followers, 1)
-    stake, terms = (np.broadcast_to(v, wide)[..., 0] for v in out)
+    shape = (*batch, calculus.n_followers, 1)
+    stake, terms = (wide(v, shape)[..., 0] for v in out)
     none = np.zeros((*batch, 0, calculus.n_followers))
     return Sizes(stake, terms, none, none)
 
@@ -85,8 +91,7 @@ def leader_sizes(calculus: Calculus, x: Array, y: Array) -> Sizes:
         calculus: the market, or a batch of B.
         x, y: leader actions (..., d, J) and follower actions (..., I, n).
     """
-    sx, sy = moved(x, calculus.leader_bounds), moved(y, calculus.follower_bounds)
-    out = calculus.run("leader sizes", x, y, sx, sy)
+    out = calculus.run("leader sizes", x, y, *own_sizes(calculus, x, y))
     batch, half = np.broadcast_shapes(y.shape[:-2], x.shape[:-2]), len(out) // 2
     stake, limits = calculus.by_leader(out[:half], batch)
     terms, limit_terms = calculus.by_leader(out[half:], batch)
@@ -104,8 +109,7 @@ def system_sizes(
         y, x: follower actions (..., I, n) and leader actions (..., d, J).
         lam, mu: multipliers (..., I, m) and (..., k).
     """
-    sx, sy = moved(x, calculus.leader_bounds), moved(y, calculus.follower_bounds)
     arguments = calculus.arguments(y, y, x, np.abs(lam), np.abs(mu))
-    out = calculus.run("system sizes", *arguments, sx, sy)
+    out = calculus.run("system sizes", *arguments, *own_sizes(calculus, x, y))
     batch, half = np.broadcast_shapes(y.shape[:-2], x.shape[:-2]), len(out) // 2
     return calculus.split(out[:half], batch), calculus.split(out[half:], batch)

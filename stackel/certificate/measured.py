@@ -145,6 +145,8 @@ class Measured:
     def _binding(self) -> Array:
         """Multipliers (B, I, m + k) to start from: next to nothing where limits seem to bind."""
         calculus, x, y = self.calculus, self.x, self.y
+        if not calculus.m + calculus.k:
+            return np.zeros((*y.shape[:-1], 0))
         none, wide = calculus.zeros((len(y),)), (*y.shape[:-1], calculus.k)
         near, size = (
             np.concatenate([own, np.broadcast_to(shared[:, None], wide)], -1)
@@ -174,7 +176,7 @@ class Measured:
             return found, base
         if self.points:
             found = search_lines(
-                calculus, x, self.oracle, points=self.points, candidates=candidates
+                calculus, x, self.oracle, points=self.points, finish=0, candidates=candidates
             )
         else:
             assert candidates is not None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
-from stackel.calculus.yardsticks import follower_sizes, leader_sizes, moved, system_sizes
+from stackel.calculus.yardsticks import follower_sizes, leader_sizes, moved, own_sizes, system_sizes
 from stackel.followers.lengths import natural_lengths
 from stackel.followers.replies import Replies, best_replies
 from stackel.leaders.deviations import FEASIBLE
@@ -90,30 +90,28 @@ def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Sc
     low, high = (np.broadcast_to(b, y.shape) for b in calculus.follower_bounds)
     known = np.isfinite(best.payoff)[..., None]
     action = np.where(known, best.action, y)
-    own = moved(action, calculus.follower_bounds)
+    own = own_sizes(calculus, x, action)[1]
     far = np.maximum(natural_lengths(calculus, x, action), own)
     ends = (
         np.where(np.isfinite(low), low, action - far),
         np.where(np.isfinite(high), high, action + far),
     )
-    span_low, span_high = np.full(y.shape[:-1], np.inf), np.full(y.shape[:-1], -np.inf)
-    cost = np.full(y.shape[:-1], np.inf)
     halves = half_moves(action, calculus.follower_bounds)
-    trials = (y, action, *ends, (ends[0] + ends[1]) / 2, (action + ends[0]) / 2, *halves)
-    for k, trial in enumerate(trials):
-        with np.errstate(all="ignore"):
-            payoff = calculus.follower_payoffs(trial, y, x)
-            good = np.isfinite(payoff)
-            if calculus.m:
-                none = calculus.zeros(y.shape[:-2])
-                own_limits = calculus.system(trial, y, x, *none)[1]
-                size = system_sizes(calculus, trial, x, *none)[0][1]
-                good &= (share(own_limits, size) <= FEASIBLE).all(-1)
-        span_low = np.where(good, np.minimum(span_low, payoff), span_low)
-        span_high = np.where(good, np.maximum(span_high, payoff), span_high)
-        if k >= len(trials) - len(halves):
-            lost = np.where(good & known[..., 0], best.payoff - payoff, np.nan)
-            cost = np.fmin(cost, np.where(lost > 0, lost, np.nan))
+    middles = (ends[0] + ends[1]) / 2, (action + ends[0]) / 2
+    trials = np.stack([y, action, *ends, *middles, *halves])
+    payoff = calculus.follower_payoffs(trials, y, x)
+    good = np.isfinite(payoff)
+    if calculus.m:
+        none = calculus.zeros(y.shape[:-2])
+        own_limits = calculus.system(trials, y, x, *none)[1]
+        size = system_sizes(calculus, trials, x, *none)[0][1]
+        good &= (share(own_limits, size) <= FEASIBLE).all(-1)
+    span_low = np.where(good, payoff, np.inf).min(0)
+    span_high = np.where(good, payoff, -np.inf).max(0)
+    with np.errstate(invalid="ignore"):
+        lost = best.payoff - payoff[-len(halves) :]
+    dear = good[-len(halves) :] & known[..., 0] & (lost > 0)
+    cost = np.where(dear, lost, np.inf).min(0)
     # Who does next to nothing has nothing at stake there; what it could do instead is its size.
     could = np.clip(action + far, low, high)
     at, there, off = (follower_sizes(calculus, own, y, x) for own in (y, action, could))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
-from stackel.calculus.yardsticks import moved, system_sizes
+from stackel.calculus.yardsticks import own_sizes, system_sizes
 from stackel.followers.complementarity import FAR
 from stackel.types import Array
 
@@ -54,7 +54,7 @@ def own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
 
 def _lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
     (field, *_), (terms, *_) = system_sizes(calculus, y, x, *calculus.zeros(y.shape[:-2]))
-    size = moved(y, calculus.follower_bounds)
+    size = own_sizes(calculus, x, y)[1]
     return np.maximum(size, np.maximum(field, FLOOR * terms) / h)
 
 

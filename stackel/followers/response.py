@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stackel.calculus.axes import wide
 from stackel.calculus.calculus import Calculus, trace
 from stackel.followers import complementarity
 from stackel.followers.complementarity import Solution
@@ -72,10 +73,14 @@ class Response:
 
     def broadcast(self, batch: tuple[int, ...]) -> Response:
         """The response with these batch axes."""
-        return self.map(lambda array, core: np.broadcast_to(array, (*batch, *core)))
+        if self.converged.shape == batch == self.y.shape[:-2] == self.lam.shape[:-2]:
+            return self
+        return self.map(lambda array, core: wide(array, (*batch, *core)))
 
     def reshape(self, batch: tuple[int, ...]) -> Response:
         """The response with these batch axes in place of its own."""
+        if self.y.shape[:-2] == batch:
+            return self
         return self.map(lambda array, core: array.reshape((*batch, *core)))
 
     def put(self, index: Array, some: Response) -> None:

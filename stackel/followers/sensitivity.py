@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from stackel.calculus.axes import first_to_last
 from stackel.calculus.calculus import Calculus, trace
 from stackel.followers import complementarity
 from stackel.followers.response import Response
@@ -44,6 +45,6 @@ def sensitivity(game: Game | Calculus, x: Array, at: Response, directions: Array
             [np.where(at_low | at_high, 0.0, -dF), np.where(off, 0.0, -dc)], axis=-1
         )
         rows = complementarity.Rows.units(at_low | at_high, off)
-        moved = system.linear_solve(y, lam, rows, np.moveaxis(right, 0, -1))
+        moved = system.linear_solve(y, lam, rows, first_to_last(right))
     dy = np.moveaxis(moved[:, : system.p], -1, 1)
     return dy.reshape(*batch, len(directions), *system.shape)

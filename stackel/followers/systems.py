@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from stackel.calculus import matrices
+from stackel.calculus.axes import first_to_last, wide
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.matrices import Product, bicgstab
 from stackel.followers.complementarity import Pair, Rows, Scales
@@ -134,6 +135,8 @@ class Joint:
     def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
         Y, L, mu = self.unflat(y, lam)
         along = own_lengths(self.calculus, self.x, Y, scales[0].reshape(Y.shape))
+        if not self.q:
+            return self.flat(along, L, mu)
         own = np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), L.shape)
         everybody = np.broadcast_to(along.max((-1, -2))[..., None], mu.shape)
         return self.flat(along, own, everybody)
@@ -158,7 +161,7 @@ class Joint:
         diagonal = np.concatenate([rows.diagonal_y, rows.diagonal_lam], -1)
         if z > DENSE_UP_TO:
             return self._krylov(y, lam, weight, diagonal, right)
-        right = np.broadcast_to(right, np.broadcast_shapes(right.shape, (len(y), z, 1)))
+        right = wide(right, (len(y), z, right.shape[-1]))
         chunk = max(1, CHUNK // (z * z))
         if len(y) <= chunk:
             return self._dense(y, lam, weight, diagonal, right)
@@ -182,8 +185,8 @@ class Joint:
         directions = np.eye(self.p).reshape(self.p, 1, I, n)
         F, c = self.flat(*self.calculus.joint(Y, self.x, L, mu, directions))
         matrix = np.zeros((len(y), self.p + self.q, self.p + self.q))
-        matrix[:, : self.p, : self.p] = np.moveaxis(F, 0, -1)
-        matrix[:, self.p :, : self.p] = np.moveaxis(c, 0, -1)
+        matrix[:, : self.p, : self.p] = first_to_last(F)
+        matrix[:, self.p :, : self.p] = first_to_last(c)
         _, C, A = self._blocks(y, lam)
         if m:  # by own multipliers: follower i's limits' gradients, in i's rows only
             i, a, b = np.ix_(range(I), range(m), range(n))

@@ -265,6 +265,16 @@ def bounds(low: Any, high: Any, shape: tuple[int, int], name: str) -> tuple[np.n
     return lower, upper
 
 
+def origin(low: Array, high: Array) -> Array:
+    """What actions in a box are measured from: their lower bounds, their upper ones where they have
+    only those, or 0.
+
+    Args:
+        low, high: the box, arrays of one shape; may be infinite.
+    """
+    return np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))
+
+
 def middle(low: Array, high: Array) -> Array:
     """A point inside a box: its middle, or a unit off its finite side; 0 where it has none.
 

@@ -6,6 +6,7 @@ climbs from one profile of one market: of a batch each element has its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,13 +24,16 @@ SAMPLE = 128
 """Actions of each leader looked at over its whole box, times its decisions."""
 
 ASCENTS = 8
-"""The best of them from which it climbs."""
+"""The most of them from which it climbs."""
 
 DISTINCT = 0.05
 """How far apart these are at least, as a share of the range of some decision."""
 
 PURSUED = 3
-"""Ascents whose ends are followed along kinks."""
+"""Ascents whose ends are followed along kinks, and the fewest that there are."""
+
+SAME = 1e-4
+"""Share of every decision's range within which ends of ascents are one."""
 
 DIRECTIONS = 12
 """Random directions of a step."""
@@ -137,14 +141,17 @@ def _ascend_many(
     order = np.lexsort((np.where(np.isfinite(found.broken), found.broken, np.inf), -found.payoff))
     tops = [(candidates[order[0]], float(found.payoff[order[0]]))]
     limited = bool(calculus.leader_limit_names)
-    for start in _distinct(candidates[order], high - low):
+    for start in _starts(candidates[order], high - low):
         if limited or np.isfinite(found.payoff[order[start]]):
             action, payoff, steps = ascend(calculus, x, j, candidates[order[start]], oracle, at)
             tried += steps
             tops.append((action, payoff))
     tops.sort(key=lambda top: -top[1])
-    for k, (action, payoff) in enumerate(tops[: PURSUED if sample else 0]):
-        if np.isfinite(payoff) and (k == 0 or abs(action - tops[0][0]).max() > 0):
+    pursued: list[Array] = []
+    for action, payoff in tops[: PURSUED if sample else 0]:
+        apart = [(np.abs(action - other) > SAME * (high - low)).any() for other in pursued]
+        if np.isfinite(payoff) and all(apart):
+            pursued.append(action)
             action, payoff, steps = _pursue(calculus, x, j, action, payoff, oracle)
             tried += steps
             tops.append((action, payoff))
@@ -152,17 +159,23 @@ def _ascend_many(
     return action, payoff, tried, unsettled
 
 
-def _distinct(candidates: Array, width: Array) -> list[int]:
-    """The first few of some actions (N, d) that lie apart."""
+def _starts(candidates: Array, width: Array) -> list[int]:
+    """Which of some actions (N, d), the best first, to climb from: those that no better one is
+    near, as in multi level single linkage (Rinnooy Kan and Timmer, Mathematical Programming 39,
+    1987), and the best few that lie apart."""
+    count, d = candidates.shape
+    unit = candidates / np.where(width > 0, width, 1.0)
+    apart = unit[:, None] - unit
+    ball = math.gamma(1 + d / 2) * 4 * math.log(count) / count
+    near = (apart**2).sum(-1) < ball ** (2 / d) / math.pi
+    peaks = np.flatnonzero(~np.tril(near, -1).any(-1))
     out: list[int] = []
-    width = np.where(width > 0, width, 1.0)
-    for k, one in enumerate(candidates):
-        far = [np.abs((one - candidates[other]) / width).max() > DISTINCT for other in out]
-        if all(far):
-            out.append(k)
-        if len(out) == ASCENTS:
+    for k in range(count):
+        if len(out) == PURSUED:
             break
-    return out
+        if (np.abs(apart[k, out]).max(-1) > DISTINCT).all():
+            out.append(k)
+    return [*out, *(int(k) for k in peaks if k not in out)][:ASCENTS]
 
 
 def _pursue(
