@@ -176,7 +176,7 @@ class Measured:
             return found, base
         if self.points:
             found = search_lines(
-                calculus, x, self.oracle, points=self.points, finish=0, candidates=candidates
+                calculus, x, self.oracle, points=self.points, candidates=candidates
             )
         else:
             assert candidates is not None
