@@ -153,6 +153,20 @@ def test_leader_limits() -> None:
 
 
 @dataclass(frozen=True)
+class Forbidden(LogPricing):
+    """Whatever the leader does breaks its limit."""
+
+    def leader_limits(self, x: Any, y: Any) -> dict[str, Any]:
+        return {"never": 0 * x + 1.0}
+
+
+def test_a_limit_that_nothing_meets_is_an_answer_and_no_crash() -> None:
+    eq = stackel.solve(Forbidden([3.0], [0.5]), MPEC(), throw=False)
+    assert eq.certificate is not None and eq.certificate.verdict == "refuted"
+    assert not eq.is_equilibrium
+
+
+@dataclass(frozen=True)
 class Decided(Game):
     """The second follower's action is decided: both its bounds are 1/2."""
 

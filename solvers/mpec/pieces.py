@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import pyomo.environ as pyo
+from pyomo.common.errors import InfeasibleConstraintException
 
 from stackel.run import RESERVE, Run, within
 from stackel.solvers.mpec.ipopt import Ipopt, Program
@@ -123,9 +124,13 @@ class PairedProblem:
     def _solve(self, program: Program) -> bool:
         run = self.method.run
         run.check(RESERVE)
-        with within(run.left):
-            outcome = program.solve()
         self.solves += 1
+        try:
+            with within(run.left):
+                outcome = program.solve()
+        except InfeasibleConstraintException as error:  # a constant that breaks its bound
+            self.message = str(error)
+            return False
         self.message = outcome.message
         run.check(RESERVE)
         return outcome.solved
