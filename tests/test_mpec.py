@@ -162,7 +162,8 @@ class Forbidden(LogPricing):
 
 def test_a_limit_that_nothing_meets_is_an_answer_and_no_crash() -> None:
     eq = stackel.solve(Forbidden([3.0], [0.5]), MPEC(), throw=False)
-    assert eq.certificate is not None and eq.certificate.verdict == "refuted"
+    assert eq.certificate is not None
+    assert eq.certificate.verdict == "refuted"
     assert not eq.is_equilibrium
 
 
