@@ -41,7 +41,12 @@ def moved(value: Array, bounds: Box) -> Array:
 
 
 def own_sizes(calculus: Calculus, x: Array, y: Array) -> Box:
-    """:func:`moved`, of leader actions (..., d, J) and of follower actions (..., I, n)."""
+    """How far actions are from where they are measured from, as :func:`moved` says.
+
+    Args:
+        calculus: the market, or a batch of B.
+        x, y: leader actions (..., d, J) and follower actions (..., I, n).
+    """
     first, second = calculus.origins
     return np.abs(x - first), np.abs(y - second)
 

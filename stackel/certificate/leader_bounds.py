@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -41,7 +40,6 @@ def bound_leader(
     scale: float,
     tolerance: float,
     boxes: int,
-    seconds: float,
     report: Callable[[int], None] | None = None,
 ) -> Side:
     """What leader j could gain by other decisions of its own, the followers answering.
@@ -53,7 +51,6 @@ def bound_leader(
         scale: what its gain is measured against.
         tolerance: the share of it that counts as none.
         boxes: most boxes.
-        seconds: most time [s].
         report: called with the boxes looked at so far.
     """
     low, high = (b[:, j] for b in market.calculus.leader_bounds)
@@ -64,7 +61,7 @@ def bound_leader(
         why = "it has too many decisions to search"
     if why:
         return Side("leader", j, np.inf, 0.0, scale, tolerance, 0, why=why)
-    return _Search(market, x, y, j, scale, tolerance).run(boxes, seconds, report)
+    return _Search(market, x, y, j, scale, tolerance).run(boxes, report)
 
 
 class _Search:
@@ -128,13 +125,12 @@ class _Search:
             )  # fmt: skip
         return now, settled, ""
 
-    def run(self, boxes: int, seconds: float, report: Callable[[int], None] | None = None) -> Side:
+    def run(self, boxes: int, report: Callable[[int], None] | None = None) -> Side:
         if (self.low == self.high).all():  # nowhere to go
             return self._side(0.0)
         now, settled, why = self._start()
         if why:
             return self._side(np.inf, why)
-        began = time.perf_counter()
         least, most = min(now.lo[0], settled.lo[0]), max(now.hi[0], settled.hi[0])
         goal = least + self.tolerance * self.scale
         low, high = self._pieces()
@@ -143,9 +139,8 @@ class _Search:
             check_time()
             if report is not None:
                 report(self.used)
-            if self.spent >= boxes or time.perf_counter() - began > seconds:
-                spent = "boxes" if self.spent >= boxes else "time"
-                where = f"{spent} spent with {len(low)} boxes left, at {low[0]} to {high[0]}"
+            if self.spent >= boxes:
+                where = f"boxes spent with {len(low)} boxes left, at {low[0]} to {high[0]}"
                 return self._side(np.inf, f"{where}{f': {last}' if last else ''}")
             lo, hi = low[:AT_ONCE], high[:AT_ONCE]
             low, high = low[AT_ONCE:], high[AT_ONCE:]

@@ -10,7 +10,6 @@ listed.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,7 +120,6 @@ def prove(
     *,
     tolerance: float,
     boxes: int | None = None,
-    seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Proof:
     """Bound every player's gain at a point.
@@ -132,7 +130,6 @@ def prove(
         scales: what the leaders' (J,) and the followers' (I,) gains are measured against.
         tolerance: gains up to this share of it count as none.
         boxes: most boxes for one leader; default by the game's size.
-        seconds: hard limit of time [s].
         progress: called with the boxes looked at so far and the player that they are about.
     """
     began = time.perf_counter()
@@ -143,9 +140,8 @@ def prove(
         used = sum(side.boxes for side in sides)
         for j in range(calculus.n_leaders):
             report = None if progress is None else partial(_report, progress, used, f"leader {j}")
-            left = math.inf if seconds is None else seconds - (time.perf_counter() - began)
             scale = float(scales[0][j])
-            sides.append(bound_leader(market, x, y, j, scale, tolerance, most, left, report))
+            sides.append(bound_leader(market, x, y, j, scale, tolerance, most, report))
             used += sides[-1].boxes
     assumes = list(ASSUMED)
     if market.q and not calculus.concavity.affine_limits:

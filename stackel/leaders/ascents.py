@@ -93,16 +93,15 @@ def _search(
     ]
     action, payoff = np.array(x, dtype=float), np.full((1, J), -np.inf)
     tried = np.sum([s.tried for s in lines], axis=0)
-    unsettled = np.sum([s.unsettled for s in lines], axis=0)
     for j in range(J):
         each = np.array([s.action[0, row, j] for row, s in enumerate(lines)])
         best = max(lines, key=lambda s: s.payoff[0, j])
         starts = [each, best.action[0, :, j], *(one[:, j] for one in candidates)]
         found = _ascend_many(calculus, x[0], j, starts, oracle, at, SAMPLE * 2 ** (d - 1))
-        tried, unsettled = tried + found[2], unsettled + found[3]
+        tried = tried + found[2]
         if found[1] > payoff[0, j]:
             action[0, :, j], payoff[0, j] = found[:2]
-    return action, payoff, np.max([s.resolution for s in lines], axis=0), tried, unsettled
+    return action, payoff, np.max([s.resolution for s in lines], axis=0), tried
 
 
 def _ascend_many(
@@ -113,7 +112,7 @@ def _ascend_many(
     oracle: Oracle,
     at: Response | None,
     sample: int,
-) -> tuple[Array, float, int, int]:
+) -> tuple[Array, float, int]:
     """Ascents of leader j from where it is, the starts given, the box's middle and ends, and the
     best of a sample that lie apart; the highest are then followed along their kinks.
 
@@ -127,7 +126,7 @@ def _ascend_many(
         sample: how many actions are looked at over the whole box.
 
     Returns:
-        its best decisions (d,), their payoff, the number of trials and of those not settled.
+        its best decisions (d,), their payoff and the number of trials.
     """
     low, high = own_range(calculus, x, j)
     spread = qmc.Sobol(len(low), rng=0).random(sample) if sample else np.zeros((0, len(low)))
@@ -136,7 +135,7 @@ def _ascend_many(
     count = len(candidates)
     profiles = own_moves(x, j, candidates)
     found = payoffs_alone(calculus, profiles, np.full(count, j), oracle, one_market(count))
-    tried, unsettled = count, int((~found.settled).sum())
+    tried = count
     # Those that meet the limits first, then those that break them least.
     order = np.lexsort((np.where(np.isfinite(found.broken), found.broken, np.inf), -found.payoff))
     tops = [(candidates[order[0]], float(found.payoff[order[0]]))]
@@ -156,7 +155,7 @@ def _ascend_many(
             tried += steps
             tops.append((action, payoff))
     action, payoff = max(tops, key=lambda top: top[1])
-    return action, payoff, tried, unsettled
+    return action, payoff, tried
 
 
 def _starts(candidates: Array, width: Array) -> list[int]:
@@ -233,7 +232,7 @@ def move_on(calculus: Calculus, x: Array, j: int, oracle: Oracle, at: Response |
     """
     now = payoffs_alone(calculus, x[None], np.array([j]), oracle, one_market(1)).payoff[0]
     if calculus.leader_shape[0] > 1 and calculus.leader_limit_names:
-        action, payoff, *_ = _ascend_many(calculus, x, j, [], oracle, at, sample=0)
+        action, payoff, _ = _ascend_many(calculus, x, j, [], oracle, at, sample=0)
     else:
         action, payoff, _ = ascend(calculus, x, j, x[:, j], oracle, at)
     stays = np.isfinite(now) and payoff <= now + 1e-12 * abs(now)

@@ -68,14 +68,12 @@ class Search:
         payoff: their payoff (B, J); minus infinity where no trial was feasible.
         resolution: spacing of the first grid (B, J), in the units of the decision.
         tried: trial actions, all leaders together (B,).
-        unsettled: how many of them the followers could not be settled at (B,).
     """
 
     action: Array
     payoff: Array
     resolution: Array
     tried: Array
-    unsettled: Array
 
 
 def search_range(calculus: Calculus, x: Array) -> tuple[Array, Array]:
@@ -169,7 +167,6 @@ def search_candidates(calculus: Calculus, x: Array, oracle: Oracle, candidates: 
         payoff.max(1),
         np.full((B, J), np.inf),
         np.full(B, K * J),
-        (~worth.settled).reshape(B, -1).sum(1),
     )
 
 

@@ -130,7 +130,7 @@ def search_lines(
     spacing = np.zeros((len(x), calculus.n_leaders))
     spacing[:, line.own] = (high - low) / (points - 1)
     tried = np.full(len(x), seen.at.shape[0] * seen.at.shape[2])
-    return Search(moved, reached, spacing, tried, line.unsettled)
+    return Search(moved, reached, spacing, tried)
 
 
 class _Line:
@@ -151,7 +151,6 @@ class _Line:
         self.calculus, self.x, self.oracle, self.decision = calculus, x, oracle, decision
         self.own = np.arange(calculus.n_leaders) if leaders is None else leaders
         self.low, self.high = (b[:, decision, self.own] for b in search_range(calculus, x))
-        self.unsettled = np.zeros(len(x), dtype=int)
 
     def look(self, trial: Array) -> _Seen:
         """What it is worth to leader own[j] of element b to move alone to trial[:, b, j]."""
@@ -162,7 +161,6 @@ class _Line:
         element = np.broadcast_to(np.arange(len(x))[:, None], trial.shape).ravel()
         flat = profiles.reshape(-1, *x.shape[1:])
         worth = payoffs_alone(self.calculus, flat, leader, self.oracle, element)
-        self.unsettled += (~worth.settled).reshape(trial.shape).sum((0, 2))
         return _Seen(trial, *(a.reshape(trial.shape) for a in (worth.payoff, worth.broken)))
 
 
