@@ -26,6 +26,9 @@ SAMPLE = 128
 ASCENTS = 8
 """The most of them from which it climbs."""
 
+LOOKED = 512
+"""The best of them among which it looks for peaks."""
+
 DISTINCT = 0.05
 """How far apart these are at least, as a share of the range of some decision."""
 
@@ -163,13 +166,13 @@ def _starts(candidates: Array, width: Array) -> list[int]:
     near, as in multi level single linkage (Rinnooy Kan and Timmer, Mathematical Programming 39,
     1987), and the best few that lie apart."""
     count, d = candidates.shape
-    unit = candidates / np.where(width > 0, width, 1.0)
+    unit = candidates[:LOOKED] / np.where(width > 0, width, 1.0)
     apart = unit[:, None] - unit
     ball = math.gamma(1 + d / 2) * 4 * math.log(count) / count
     near = (apart**2).sum(-1) < ball ** (2 / d) / math.pi
     peaks = np.flatnonzero(~np.tril(near, -1).any(-1))
     out: list[int] = []
-    for k in range(count):
+    for k in range(len(unit)):
         if len(out) == PURSUED:
             break
         if (np.abs(apart[k, out]).max(-1) > DISTINCT).all():
