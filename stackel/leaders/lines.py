@@ -49,6 +49,10 @@ trials at which the followers cannot settle cost most."""
 FINE = 16
 """Parts into which the intervals beside the best are divided."""
 
+FLAT = 1e-9
+"""How far the payoff drops beside the best, as a share of its range, where there is nothing left to
+be found."""
+
 WINDOWS = 2
 """Intervals between infeasible ends that are then divided besides in a round."""
 
@@ -79,7 +83,7 @@ def search_lines(
     *,
     points: int = 97,
     rounds: int | None = None,
-    finish: int = 1,
+    finish: int | None = None,
     decision: int = 0,
     leaders: Array | None = None,
     candidates: Array | None = None,
@@ -94,7 +98,7 @@ def search_lines(
         rounds: rounds in which intervals are divided; 0: the grid alone. Default: as :data:`FREE`
             or :data:`LIMITED` says.
         finish: rounds after these in which the best alone is narrowed down: what is gained is known
-            long before where.
+            long before where. Default: one, and none where nothing is left to be gained.
         decision: which of a leader's d decisions moves.
         leaders: which leaders search (default all); the others' entries stay as they are.
         candidates: further profiles (B, K, d, J) whose entries are tried.
@@ -114,8 +118,11 @@ def search_lines(
     if candidates is not None:
         trials.append(np.moveaxis(candidates[:, :, decision, line.own], 1, 0))
     seen = line.look(np.concatenate(trials))
-    for done in range(rounds + finish if rounds else 0):
+    last = 1 if finish is None else finish
+    for done in range(rounds + last if rounds else 0):
         beside = _beside_best(seen)
+        if done >= rounds and finish is None and _flat(seen, beside):
+            break
         more = [_divided(seen, beside, FINE), _tops(seen)]
         if done < rounds:
             more.append(_divided(seen, _promising(seen, beside, plan.open), plan.parts))
@@ -232,6 +239,16 @@ def _windows(seen: _Seen) -> Array:
         least = (broken[:-1] + broken[1:] - _steepest(broken, seen.at) * width) / 2
     least = np.where(both & (width > 0) & ~np.isnan(least), least, np.inf)
     return np.argsort(least, axis=0, kind="stable")[:WINDOWS]
+
+
+def _flat(seen: _Seen, beside: Array) -> bool:
+    """Whether every payoff is about as high at the far ends of the intervals beside the best."""
+    known = np.isfinite(seen.payoff)
+    lowest = np.where(known, seen.payoff, np.inf).min(0)
+    best = seen.payoff.max(0)
+    ends = np.take_along_axis(seen.payoff, beside + np.arange(2).reshape(2, 1, 1), 0)
+    with np.errstate(invalid="ignore"):
+        return bool((best - ends <= FLAT * (best - lowest)).all())
 
 
 def _divided(seen: _Seen, which: Array, parts: int) -> Array:
