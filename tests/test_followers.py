@@ -18,7 +18,7 @@ from stackel.calculus import trace
 from stackel.followers import response, systems
 from stackel.followers.sensitivity import sensitivity
 from stackel.formulations.vehicular_twins import VehicularTwins, draw, fig3, on_graph
-from stackel.functions import over_followers, over_leaders
+from stackel.functions import log, over_followers, over_leaders
 from stackel.leaders.slopes import own_slopes
 
 
@@ -228,6 +228,44 @@ class CappedGoods(stackel.Game):
 
     def leader_payoff(self, x: Any, y: Any) -> Any:
         return over_followers((x - self.unit_cost) * y)
+
+
+@dataclass(frozen=True)
+class Capped(stackel.Game):
+    """Buyers with a budget and a cap, and prices at which neither is anywhere near."""
+
+    value: Follower
+    budget: Follower
+    high: float
+
+    @property
+    def leader_action(self) -> Action:
+        return Action("price", high=self.high)
+
+    @property
+    def follower_action(self) -> Action:
+        return Action("purchase", high=50.0)
+
+    def follower_payoff(self, y: Any, rivals: Any, x: Any) -> Any:
+        return self.value * log(1 + y) - over_leaders(x * y)
+
+    def follower_limits(self, y: Any, rivals: Any, x: Any) -> dict[str, Any]:
+        return {"budget": over_leaders(x * y) - self.budget}
+
+    def leader_payoff(self, x: Any, y: Any) -> Any:
+        return (x - 0.5) * over_followers(y)
+
+
+@pytest.mark.parametrize("high", [1e2, 1e4, 1e6])
+def test_who_cannot_afford_anything_buys_nothing(high: float) -> None:
+    """From the middle of the cap the budget is broken a million times over: what Newton's first
+    steps charge for it must not stay once nobody buys anything."""
+    game = Capped([3.0, 4.0], [1.0, 2.0], high)
+    price = np.concatenate([[1.0, 2.0], np.linspace(5.0, high, 96)])[:, None, None]
+    at = response.settle(game, price)
+    assert at.converged.all()
+    wanted = np.clip(np.array([3.0, 4.0]) / price[..., 0] - 1, 0, [1.0, 2.0] / price[..., 0])
+    np.testing.assert_allclose(at.y[..., 0], wanted, atol=1e-9)
 
 
 @pytest.mark.parametrize("followers", [10, 33, 60, 200])

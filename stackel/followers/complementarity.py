@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from stackel.calculus.yardsticks import moved
+from stackel.followers.kinks import least, least_slope, most
 from stackel.run import check_time
 from stackel.types import Array
 
@@ -122,30 +123,6 @@ class Solution:
     away: Array
 
 
-def _least(a: Array, b: Array, tau: Array | None) -> Array:
-    """min(a, b), its kink smoothed; exact to rounding of the smaller, however large the other."""
-    low = np.minimum(a, b)
-    if tau is None:
-        return low
-    apart = np.abs(a - b)
-    bend = 2 * tau * tau / (apart + np.sqrt(apart * apart + 4 * tau * tau))
-    return low - np.where(np.isfinite(apart), bend, 0.0)
-
-
-def _most(a: Array, b: Array, tau: Array | None) -> Array:
-    """max(a, b), its kink smoothed likewise."""
-    return np.maximum(a, b) if tau is None else -_least(-a, -b, tau)
-
-
-def _least_slope(a: Array, b: Array, tau: Array | None) -> Array:
-    """How the smoothed minimum moves with b; with a it is what is missing to 1."""
-    if tau is None:
-        return (a > b) * 1.0
-    z = a - b
-    slope = (1 + z / np.sqrt(z * z + 4 * tau * tau)) / 2
-    return np.where(np.isfinite(z), slope, (z > 0) * 1.0)
-
-
 def _smoothing(tau: Pair | None, w: Array) -> tuple[Array | None, Array | None]:
     """The smoothing of kinks in y, and of limits' kinks: lengths of y, in units of multipliers."""
     return (None, None) if tau is None else (tau[0], tau[1] / np.where(w > 0, w, 1.0))
@@ -158,8 +135,8 @@ def _residuals(
     relative to its own unit."""
     (F, c), (h, s, w), (low, high) = values, scales, bounds
     bent, kinked = _smoothing(tau, w)
-    along = _least(y - low, _most(y - high, F / h, bent), bent)
-    across = _least(lam, -c / s, kinked)
+    along = least(y - low, most(y - high, F / h, bent), bent)
+    across = least(lam, -c / s, kinked)
     shares = _share(along, units[0]), _share(across * w, units[1])
     largest = np.maximum(*(np.abs(v).max(-1, initial=0.0) for v in shares))
     squared = (shares[0] ** 2).sum(-1) + (shares[1] ** 2).sum(-1)
@@ -252,23 +229,24 @@ def _iterate(
             far = moved(yl, (part.low, part.high))
             away[live] = (far > AWAY * units[0]).any(-1)
             open_groups = ~(largest <= tolerance) & ~away[live]
-            gained = _worst(largest) < 0.9 * best[live]
-            best[live] = np.minimum(best[live], _worst(largest))
+            worst = _worst(largest)
+            gained = worst < 0.9 * best[live]
+            best[live] = np.minimum(best[live], worst)
             stalled[live] = np.where(gained, 0, stalled[live] + 1)
-            near = _worst(largest) <= acceptable
+            near = worst <= acceptable
             give_up = stalled[live] >= np.where(near, 2, patience)
-            lost = np.flatnonzero(give_up & ~near) if tau is None else live[:0]
+            lost = np.flatnonzero(give_up & (worst > tolerance)) if tau is None else live[:0]
             landed = np.zeros(len(live), dtype=bool)
             if len(lost):
                 creeps = np.where(np.abs(state[0]) > acceptable * units[0], state[0], 0.0)
-                there = _landed(part.at(lost), yl[lost], ll[lost], creeps[lost])
-                landed[lost] = (there != yl[lost]).reshape(len(lost), -1).any(-1)
+                some, room = part.at(lost), values[1][lost] < 0
+                *there, landed[lost] = _landed(some, yl[lost], ll[lost], creeps[lost], room)
                 stalled[live[landed]] = 0
             go = open_groups.reshape(len(live), -1).any(-1) & ~give_up
             if not (go | landed).any() or iteration == max_iterations:
                 break
             if landed.any():
-                y[live[landed]] = there[landed[lost]]
+                y[live[landed]], lam[live[landed]] = (v[landed[lost]] for v in there)
             stepping, live = live[go], live[go | landed]
             if not len(stepping):
                 continue
@@ -308,14 +286,24 @@ def _on_bounds(system: System, y: Array, along: Array, passing: Array) -> Array:
     return np.where(down, system.low, np.where(up, system.high, y))
 
 
-def _landed(system: System, y: Array, lam: Array, creeps: Array) -> Array:
-    """Points at which Newton stalls, those of y that creep towards a bound put on it where that is
-    an answer to more: where F and its slope vanish at the bound, Newton only ever goes a part of
-    the way, and each length shrinks with y."""
+def _landed(system: System, y: Array, lam: Array, creeps: Array, room: Array) -> Any:
+    """Points at which Newton stalls, moved where that is an answer to more, and which moved (B,).
+
+    What creeps towards a bound is put on it: where F and its slope vanish there, Newton only ever
+    goes a part of the way, and each length shrinks with y. A limit with room gets no multiplier:
+    where all that it holds back sits at bounds, no step brings down what an earlier one gave it.
+    """
     to = np.where(creeps > 0, system.low, system.high)
-    trial = np.where((creeps != 0) & np.isfinite(to), to, y)
-    found = [_measured(system, at, lam, None)[-1][2] for at in (y, trial)]
-    return np.where((found[1] < 0.5 * found[0])[..., None], trial, y)
+    on_bounds = np.where((creeps != 0) & np.isfinite(to), to, y)
+    free = np.where(room, 0.0, lam)
+    lowest, moved = _measured(system, y, lam, None)[-1][2], np.zeros(len(y), dtype=bool)
+    for trial in ((on_bounds, lam), (y, free), (on_bounds, free)):
+        found = _measured(system, *trial, None)[-1][2]
+        better = found < 0.5 * lowest
+        y = np.where(better[..., None], trial[0], y)
+        lam = np.where(better[..., None], trial[1], lam)
+        lowest, moved = np.where(better, found, lowest), moved | better.reshape(len(y), -1).any(-1)
+    return y, lam, moved
 
 
 def _at(tau: Pair | None, batch: Array) -> Pair | None:
@@ -357,9 +345,9 @@ def _newton_step(
     along, across, _, merit = state
     low, high = bounds
     bent, kinked = _smoothing(tau, w)
-    upper = _most(y - high, F / h, bent)
-    slope = _least_slope(y - low, upper, bent) * _least_slope(high - y, -F / h, bent)
-    bend = _least_slope(lam, -c / s, kinked)
+    upper = most(y - high, F / h, bent)
+    slope = least_slope(y - low, upper, bent) * least_slope(high - y, -F / h, bent)
+    bend = least_slope(lam, -c / s, kinked)
     # Rows of the residuals' derivatives, times h and -s: (1 - slope) h dy + slope dF = -h along.
     rows = Rows(slope, (1 - slope) * h, bend, -(1 - bend) * s)
     dy, dlam = system.step(y, lam, rows, -h * along, s * across)
