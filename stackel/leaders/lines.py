@@ -49,10 +49,6 @@ trials at which the followers cannot settle cost most."""
 FINE = 16
 """Parts into which the intervals beside the best are divided."""
 
-FLAT = 1e-9
-"""How far the payoff drops beside the best, as a share of its range, where there is nothing left to
-be found."""
-
 WINDOWS = 2
 """Intervals between infeasible ends that are then divided besides in a round."""
 
@@ -73,7 +69,7 @@ class _Seen(NamedTuple):
     def plus(self, more: _Seen) -> _Seen:
         both = [np.concatenate(pair) for pair in zip(self, more, strict=True)]
         order = np.argsort(both[0], axis=0, kind="stable")
-        return _Seen(*(np.take_along_axis(array, order, 0) for array in both))
+        return _Seen(*(_take(array, order) for array in both))
 
 
 def search_lines(
@@ -83,7 +79,7 @@ def search_lines(
     *,
     points: int = 97,
     rounds: int | None = None,
-    finish: int | None = None,
+    finish: int = 1,
     decision: int = 0,
     leaders: Array | None = None,
     candidates: Array | None = None,
@@ -98,7 +94,7 @@ def search_lines(
         rounds: rounds in which intervals are divided; 0: the grid alone. Default: as :data:`FREE`
             or :data:`LIMITED` says.
         finish: rounds after these in which the best alone is narrowed down: what is gained is known
-            long before where. Default: one, and none where nothing is left to be gained.
+            long before where.
         decision: which of a leader's d decisions moves.
         leaders: which leaders search (default all); the others' entries stay as they are.
         candidates: further profiles (B, K, d, J) whose entries are tried.
@@ -118,11 +114,8 @@ def search_lines(
     if candidates is not None:
         trials.append(np.moveaxis(candidates[:, :, decision, line.own], 1, 0))
     seen = line.look(np.concatenate(trials))
-    last = 1 if finish is None else finish
-    for done in range(rounds + last if rounds else 0):
+    for done in range(rounds + finish if rounds else 0):
         beside = _beside_best(seen)
-        if done >= rounds and finish is None and _flat(seen, beside):
-            break
         more = [_divided(seen, beside, FINE), _tops(seen)]
         if done < rounds:
             more.append(_divided(seen, _promising(seen, beside, plan.open), plan.parts))
@@ -176,8 +169,10 @@ def _steepest(values: Array, at: Array) -> Array:
     with np.errstate(all="ignore"):
         slope = np.abs(np.diff(values, axis=0)) / np.diff(at, axis=0)
     slope = np.where(np.isfinite(slope), slope, 0.0)
-    padded = np.pad(slope, [(1, 1), (0, 0), (0, 0)])
-    return np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    steepest = np.array(slope)
+    steepest[1:] = np.maximum(steepest[1:], slope[:-1])
+    steepest[:-1] = np.maximum(steepest[:-1], slope[1:])
+    return steepest
 
 
 def _promising(seen: _Seen, beside: Array, count: int) -> Array:
@@ -201,7 +196,7 @@ def _beside_best(seen: _Seen) -> Array:
     """Indices (2, B, J) of the intervals beside the best decision; where it was tried more than
     once, beside them all."""
     first = seen.payoff.argmax(0)
-    same = seen.at == np.take_along_axis(seen.at, first[None], 0)
+    same = seen.at == _take(seen.at, first)
     last = len(same) - 1 - same[::-1].argmax(0)
     first = same.argmax(0)
     return np.stack([np.maximum(first - 1, 0), np.minimum(last, len(seen.at) - 2)])
@@ -213,7 +208,7 @@ def _tops(seen: _Seen) -> Array:
     """
     best = seen.payoff.argmax(0)
     near = np.clip(best + np.arange(-2, 3).reshape(-1, 1, 1), 0, len(seen.at) - 1)
-    at, payoff = (np.take_along_axis(a, near, 0) for a in (seen.at, seen.payoff))
+    at, payoff = (_take(a, near) for a in (seen.at, seen.payoff))
     with np.errstate(all="ignore"):
         slope = np.diff(payoff, axis=0) / np.diff(at, axis=0)
         middle = (at[1:] + at[:-1]) / 2
@@ -241,25 +236,17 @@ def _windows(seen: _Seen) -> Array:
     return np.argsort(least, axis=0, kind="stable")[:WINDOWS]
 
 
-def _flat(seen: _Seen, beside: Array) -> bool:
-    """Whether every payoff is about as high at the far ends of the intervals beside the best."""
-    known = np.isfinite(seen.payoff)
-    lowest = np.where(known, seen.payoff, np.inf).min(0)
-    best = seen.payoff.max(0)
-    ends = np.take_along_axis(seen.payoff, beside + np.arange(2).reshape(2, 1, 1), 0)
-    with np.errstate(invalid="ignore"):
-        return bool((best - ends <= FLAT * (best - lowest)).all())
-
-
 def _divided(seen: _Seen, which: Array, parts: int) -> Array:
     """Decisions that divide intervals (k, B, J) evenly, (k (parts - 1), B, J)."""
-    left = np.take_along_axis(seen.at, which, 0)
-    right = np.take_along_axis(seen.at, which + 1, 0)
+    left = _take(seen.at, which)
+    right = _take(seen.at, which + 1)
     inner = np.arange(1, parts).reshape(-1, 1, 1, 1) / parts
     return (left + (right - left) * inner).reshape(-1, *seen.at.shape[1:])
 
 
 def _take(values: Array, which: Array) -> Array:
-    """Entries along the first axis; several times as fast as np.take_along_axis."""
+    """Entries (..., B, J) along the first axis of values (G, B, J); several times as fast as
+    np.take_along_axis."""
     flat = values.reshape(len(values), -1)
-    return flat[which.ravel(), np.arange(flat.shape[1])].reshape(which.shape)
+    columns = flat.shape[1]
+    return flat[which.reshape(-1, columns), np.arange(columns)].reshape(which.shape)
