@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,15 @@ def test_no_equilibrium_is_never_an_answer(backend: str) -> None:
     with pytest.raises(stackel.NotConverged, match="cycle") as caught:
         stackel.solve(PangFukushima(), backend)
     assert caught.value.result.certificate.verdict == "refuted"
+
+
+def test_once_best_replies_cycle_no_further_backend_is_tried_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules["stackel.tasks.solve"], "CYCLES", 0.0)
+    eq = stackel.solve(PangFukushima(), throw=False)
+    assert eq.status is stackel.Status.CYCLE
+    assert eq.stats["tried"][-1].startswith("newton")
 
 
 def test_auto_tries_until_one_is_certified() -> None:

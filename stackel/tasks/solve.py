@@ -31,6 +31,9 @@ from stackel.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
+CYCLES = 8.0
+"""Seconds after which, once best replies run in a cycle, no further backend is tried."""
+
 
 def solve(
     game: Game,
@@ -59,7 +62,8 @@ def solve(
     Args:
         game: the market.
         backend: a name (see :func:`backends`), a configured :class:`~stackel.Backend`, or
-            ``"auto"``: every built-in backend that accepts the game, until one is certified.
+            ``"auto"``: every built-in backend that accepts the game, until one is certified; once
+            one ends in a cycle, for a few seconds more.
         anticipation: what a leader foresees when it deviates: ``"equilibrium"``, the followers'
             new equilibrium (Stackelberg); ``"own_response"``, each follower's own reaction with
             the social terms held; ``"none"``, nothing (a diagnostic).
@@ -121,6 +125,12 @@ def solve(
                     continue
             one = registry.find(candidate)() if isinstance(candidate, str) else candidate
             left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+            cycles = best is not None and best.status is Status.CYCLE
+            if cycles:  # other backends may climb from one point; most take turns as well
+                rest = CYCLES - (time.perf_counter() - began)
+                if rest <= 0:
+                    break
+                left = rest if left is None else min(left, rest)
             run = Run(
                 seed=seed,
                 time_limit=left,
@@ -136,7 +146,8 @@ def solve(
                 tried.append(f"{one.name}: {'; '.join(refusal.reasons)}")
                 continue
             tried.append(f"{one.name}: {eq.said}")
-            best = eq if best is None or better(eq, best) else best
+            if best is None or (better(eq, best) and not (cycles and eq.status in CUT_OFF)):
+                best = eq
             if eq.status in CUT_OFF or eq.is_equilibrium or not certificate:
                 break
     if best is None:
