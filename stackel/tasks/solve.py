@@ -107,6 +107,7 @@ def solve(
     line = progress_line(str(game), time_limit, known) if progress else nullcontext(callback)
     best: Equilibrium | None = None
     tried: list[str] = []
+    cycles = False
     with (
         line as report,
         within(
@@ -125,7 +126,6 @@ def solve(
                     continue
             one = registry.find(candidate)() if isinstance(candidate, str) else candidate
             left = None if time_limit is None else time_limit - (time.perf_counter() - began)
-            cycles = best is not None and best.status is Status.CYCLE
             if cycles:  # other backends may climb from one point; most take turns as well
                 rest = CYCLES - (time.perf_counter() - began)
                 if rest <= 0:
@@ -146,8 +146,9 @@ def solve(
                 tried.append(f"{one.name}: {'; '.join(refusal.reasons)}")
                 continue
             tried.append(f"{one.name}: {eq.said}")
-            if best is None or (better(eq, best) and not (cycles and eq.status in CUT_OFF)):
+            if best is None or _ahead(eq, best, cycles):
                 best = eq
+            cycles |= eq.status is Status.CYCLE
             if eq.status in CUT_OFF or eq.is_equilibrium or not certificate:
                 break
     if best is None:
@@ -160,6 +161,14 @@ def solve(
     if why and throw:
         raise NotConverged(best, why)
     return best
+
+
+def _ahead(eq: Equilibrium, best: Equilibrium, cycles: bool) -> bool:
+    """Whether an answer takes the place of the best one so far: of two that are as bad, the one
+    that says that there is a cycle; after a cycle none that was only cut off."""
+    if eq.status is Status.CYCLE:
+        return not better(best, eq)
+    return better(eq, best) and not (cycles and eq.status in CUT_OFF)
 
 
 def grace(time_limit: float) -> float:
