@@ -92,9 +92,6 @@ class System(Protocol):
         """h (*groups, p); s (*groups, q), the squared length of each limit's gradient in the
         metric 1/h; w (*groups, q), how far y moves for a unit of each multiplier."""
 
-    def sizes(self, y: Array, lam: Array) -> tuple[Array, Array]:
-        """The least that :meth:`lengths` come to: how large unknowns are."""
-
     def lengths(self, y: Array, lam: Array, scales: Scales) -> tuple[Array, Array]:
         """Lengths in the units of y that residuals are measured against, (*groups, p) and
         (*groups, q): how large an unknown is, or would be if one term of its F were not there; at
@@ -220,7 +217,7 @@ def _iterate(
             check_time()
             part = system if len(live) == groups[0] else system.at(live)
             yl, ll, smooth = y[live], lam[live], _at(tau, live)
-            values, scales, units, state = _measured(part, yl, ll, smooth, tolerance)
+            values, scales, units, state = _measured(part, yl, ll, smooth)
             passing = (state[2] <= tolerance) & ~placed[live]
             there = _on_bounds(part, yl, state[0], passing) if tau is None else yl
             if there is not yl:
@@ -267,17 +264,12 @@ def _iterate(
     return Solution(y, lam, residual, residual <= acceptable, iterations, away)
 
 
-def _measured(system: System, y: Array, lam: Array, tau: Pair | None, enough: float = 0.0) -> Any:
-    """Values, scales and lengths at a point, and its residuals: against lengths that are too short
-    where these are small enough even so, as most starts of trials are."""
+def _measured(system: System, y: Array, lam: Array, tau: Pair | None) -> Any:
+    """Values, scales and lengths at a point, and its residuals."""
     scales, values = system.scales(y, lam), system.values(y, lam)
+    units = system.lengths(y, lam, scales)
     bounds = system.low, system.high
-    units = system.sizes(y, lam)
-    state = _residuals(y, lam, values, scales, bounds, units, tau) if enough else None
-    if state is None or not (state[2] <= enough).all():
-        units = system.lengths(y, lam, scales)
-        state = _residuals(y, lam, values, scales, bounds, units, tau)
-    return values, scales, units, state
+    return values, scales, units, _residuals(y, lam, values, scales, bounds, units, tau)
 
 
 def _on_bounds(system: System, y: Array, along: Array, passing: Array) -> Array:

@@ -52,16 +52,6 @@ def own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
     return np.minimum(_lengths(calculus, x, y, h), FAR * usual_size(calculus))
 
 
-def own_sizes_at_most(calculus: Calculus, x: Array, y: Array) -> Array:
-    """The least that :func:`own_lengths` come to.
-
-    Args:
-        calculus: the market, or a batch of B.
-        x, y: leader actions (B, d, J) and follower actions (B, I, n).
-    """
-    return np.minimum(own_sizes(calculus, x, y)[1], FAR * usual_size(calculus))
-
-
 def _lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
     (field, *_), (terms, *_) = system_sizes(calculus, y, x, *calculus.zeros(y.shape[:-2]))
     size = own_sizes(calculus, x, y)[1]

@@ -18,7 +18,7 @@ from stackel.calculus.axes import first_to_last, wide
 from stackel.calculus.calculus import Calculus
 from stackel.calculus.matrices import Product, bicgstab
 from stackel.followers.complementarity import Pair, Rows, Scales
-from stackel.followers.lengths import curvature, own_lengths, own_sizes_at_most
+from stackel.followers.lengths import curvature, own_lengths
 from stackel.types import Array
 
 DENSE_UP_TO = 100
@@ -132,17 +132,9 @@ class Joint:
         join = [a.reshape(len(y), -1) for a in (s, w)]
         return flat_h, np.concatenate([join[0], s2], -1), np.concatenate([join[1], w2], -1)
 
-    def sizes(self, y: Array, lam: Array) -> Pair:
-        Y, L, mu = self.unflat(y, lam)
-        return self._everywhere(own_sizes_at_most(self.calculus, self.x, Y), L, mu)
-
     def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
         Y, L, mu = self.unflat(y, lam)
         along = own_lengths(self.calculus, self.x, Y, scales[0].reshape(Y.shape))
-        return self._everywhere(along, L, mu)
-
-    def _everywhere(self, along: Array, L: Array, mu: Array) -> Pair:
-        """Lengths of actions, and of multipliers: the largest of whom they hold back."""
         if not self.q:
             return self.flat(along, L, mu)
         own = np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), L.shape)
@@ -363,14 +355,8 @@ class Alone:
             w = np.maximum(w, _free_moves(self._all(y, np.zeros_like(lam))[2], C))
         return h, s, w
 
-    def sizes(self, y: Array, lam: Array) -> Pair:
-        return self._widest(own_sizes_at_most(self.calculus, self.x, y), lam)
-
     def lengths(self, y: Array, lam: Array, scales: Scales) -> Pair:
-        return self._widest(own_lengths(self.calculus, self.x, y, scales[0]), lam)
-
-    @staticmethod
-    def _widest(along: Array, lam: Array) -> Pair:
+        along = own_lengths(self.calculus, self.x, y, scales[0])
         return along, np.broadcast_to(along.max(-1, keepdims=True, initial=0.0), lam.shape)
 
     def step(

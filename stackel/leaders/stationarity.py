@@ -109,9 +109,6 @@ class Stationarity(complementarity.System):
         return np.where(h > floor, h, 1.0), np.ones_like(lam), np.ones_like(lam)
 
     def lengths(self, y: Array, lam: Array, scales: complementarity.Scales) -> complementarity.Pair:
-        return self.sizes(y, lam)
-
-    def sizes(self, y: Array, lam: Array) -> complementarity.Pair:
         width = self.high - self.low
         length = np.where(np.isfinite(width) & (width > 0), width, 1.0 + np.abs(y))
         return np.minimum(length, self.reach), lam
