@@ -49,6 +49,14 @@ def test_a_leader_off_by_five_per_cent_is_refuted(name: str) -> None:
     assert stackel.certify(game, x, y, proof=False).verdict == "refuted"
 
 
+def test_a_few_trials_that_newton_loses_are_settled_from_their_neighbours() -> None:
+    """Where both sellers ask the most that they may; from afar Newton's method ends astray."""
+    game = FAMILIES["log, delay"](np.random.default_rng([0, 959]))
+    x = game.leader_bounds[1]
+    found = stackel.certify(game, x, game.answer(x[None])[0], proof=False)
+    assert (found.verdict, found.unsettled) == ("searched", 0)
+
+
 @pytest.mark.parametrize("name", PROVED)
 def test_what_takes_more_than_plain_intervals_is_proved(name: str) -> None:
     eq = stackel.solve(drawn(name, 0), proof=True)

@@ -29,6 +29,9 @@ TRIAL = 1e-10
 APART = 7
 """Where limits bind, every so many trials are answered first, for the others to start from."""
 
+FEW = 1 / 8
+"""Share of trials up to which those that are lost are tried once more: where many are, the
+followers have no answer."""
 
 GRID = 257
 """Trial actions on a follower's own range, where its answer to a trial is not proved the best."""
@@ -117,9 +120,30 @@ class Trials:
             element: which element each is of (N,).
         """
         answer = self._answer(trials, element)
+        if self.anticipation == "equilibrium":
+            answer = self._once_more(answer, trials, element)
         lost = np.flatnonzero(~answer.converged)
         self.lost += [(int(element[k]), np.array(trials[k])) for k in lost]
         return answer.y, answer.converged
+
+    def _once_more(self, answer: Response, trials: Array, element: Array) -> Response:
+        """Those few at which nobody settles, of an element at most of whose trials they do, started
+        from the nearest of these: where a few are lost Newton's method went astray."""
+        lost = ~answer.converged
+        share = np.bincount(element, lost) / np.maximum(np.bincount(element), 1)
+        few = np.flatnonzero(lost & (share <= FEW)[element])
+        if not len(few):
+            return answer
+        answer = answer.map(lambda array, core: np.array(array))
+        flat, nearest = trials.reshape(len(trials), -1), np.array(few)
+        for one in np.unique(element[few]):
+            settled, own = np.flatnonzero((element == one) & ~lost), element[few] == one
+            far = np.abs(flat[few[own], None] - flat[settled]).sum(-1)
+            nearest[own] = settled[far.argmin(1)]
+        again = self._settle(trials[few], element[few], answer[nearest])
+        found = np.flatnonzero(again.converged)
+        answer.put(few[found], again[found])
+        return answer
 
     def _answer(self, trials: Array, element: Array) -> Response:
         if self.anticipation != "equilibrium":
