@@ -268,6 +268,12 @@ def test_who_cannot_afford_anything_buys_nothing(high: float) -> None:
     np.testing.assert_allclose(at.y[..., 0], wanted, atol=1e-9)
 
 
+def test_a_wide_range_makes_no_answer_coarse() -> None:
+    """Everybody spends the whole budget at any price up to 2, and buys less above."""
+    eq = stackel.solve(Capped([3.0, 4.0], [1.0, 2.0], 1e6))
+    np.testing.assert_allclose(eq.leader_actions, [[2.0]], rtol=1e-7)
+
+
 @pytest.mark.parametrize("followers", [10, 33, 60, 200])
 def test_a_runaway_multiplier_of_a_slack_cap_is_no_answer(followers: int) -> None:
     """Beside a multiplier of 1e15 a residual of 1 is less than rounding: lam - max(0, lam + c) is

@@ -7,11 +7,16 @@ from copy import copy
 import numpy as np
 
 from stackel.calculus import matrices
+from stackel.calculus.yardsticks import moved
 from stackel.followers import complementarity
 from stackel.followers.response import Response
 from stackel.leaders.oracle import Followers, record, steps
 from stackel.run import Run
 from stackel.types import Array
+
+WIDE = 100.0
+"""Times an action's own size that the range which it is found to a share of may be: a range that
+was made wide to be no bound makes no answer coarse."""
 
 
 class _Known:
@@ -109,8 +114,9 @@ class Stationarity(complementarity.System):
         return np.where(h > floor, h, 1.0), np.ones_like(lam), np.ones_like(lam)
 
     def lengths(self, y: Array, lam: Array, scales: complementarity.Scales) -> complementarity.Pair:
-        width = self.high - self.low
+        width, own = self.high - self.low, moved(y, (self.low, self.high))
         length = np.where(np.isfinite(width) & (width > 0), width, 1.0 + np.abs(y))
+        length = np.where(own > 0, np.minimum(length, WIDE * own), length)
         return np.minimum(length, self.reach), lam
 
     def step(
