@@ -193,9 +193,9 @@ class Calculus(Memo):
         (..., I, n), the own limits (..., I, m) and the shared ones (..., k)."""
         I, n = self.follower_shape
         field = wide(values[0], (*batch, I, n))
-        has_limits = self.m and len(values) > 1
-        m = values[1].shape[-1] if has_limits else 0
-        c = wide(values[1], (*batch, I, m)) if has_limits else np.zeros((*batch, I, 0))
+        c = np.zeros((*batch, I, 0))
+        if self.m and len(values) > 1:
+            c = wide(values[1], (*batch, I, values[1].shape[-1]))
         rest = values[1 + bool(self.m) :]
         flat = [
             wide(v, (*batch, *v.shape[-2:])).reshape(*batch, v.shape[-2] * v.shape[-1])

@@ -11,12 +11,10 @@ from stackel.calculus.derivatives import directional, gradient
 from stackel.calculus.enclosing import box_program
 from stackel.calculus.expression import symbol
 from stackel.calculus.formulas import Formulas
-from stackel.calculus.intervals import Interval
+from stackel.calculus.intervals import UNIT, Interval
 from stackel.calculus.program import Program
 from stackel.calculus.rewriting import tightened
 from stackel.types import Array
-
-UNIT = 2.0**-53
 
 PARTS = 8
 """Of the range of a follower's only decision, each looked at on its own."""

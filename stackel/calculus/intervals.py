@@ -23,7 +23,7 @@ from stackel.types import Array
 ULPS = 8
 """Units in the last place by which exp, log, tanh and powers may be off."""
 
-EPS = 2.0**-53
+UNIT = 2.0**-53
 INF = np.inf
 SMALLEST, LARGEST = np.finfo(float).tiny, np.finfo(float).max
 TINY = 1e-300
@@ -252,7 +252,7 @@ def _below(a: Array) -> Array:
     """At least one step down from what was rounded to nearest; 0 stays. |a| 2^-52 is a step at
     least, and many times as fast as ``nextafter``."""
     a = np.minimum(a, LARGEST)  # what is endless by overflow may be anything above it
-    return np.asarray(a - np.abs(a) * (2 * EPS) - (a != 0) * SMALLEST)
+    return np.asarray(a - np.abs(a) * (2 * UNIT) - (a != 0) * SMALLEST)
 
 
 def _above(a: Array) -> Array:
@@ -267,8 +267,8 @@ def _outwards(lo: Array, hi: Array) -> Interval:
 
 def _widened(lo: Array, hi: Array) -> Interval:
     """Outwards by what a function that is not correctly rounded may be off."""
-    lo = lo - np.abs(lo) * (2 * ULPS * EPS) - TINY
-    hi = hi + np.abs(hi) * (2 * ULPS * EPS) + TINY
+    lo = lo - np.abs(lo) * (2 * ULPS * UNIT) - TINY
+    hi = hi + np.abs(hi) * (2 * ULPS * UNIT) + TINY
     return Interval(np.where(np.isnan(lo), -INF, lo), np.where(np.isnan(hi), INF, hi))
 
 
@@ -371,7 +371,7 @@ def total(a: Interval, axes: tuple[int, ...]) -> Interval:
     def side(values: Array, sign: float) -> Array:
         values = np.broadcast_to(values, shape)
         found = np.add.reduce(values, axis=axes, keepdims=True)
-        error = np.add.reduce(np.abs(values), axis=axes, keepdims=True) * (1.01 * count * EPS)
+        error = np.add.reduce(np.abs(values), axis=axes, keepdims=True) * (1.01 * count * UNIT)
         with np.errstate(invalid="ignore"):  # endless and endless
             moved = found + sign * error
         moved = np.where(np.isnan(moved), sign * INF, moved)
@@ -389,7 +389,7 @@ def point_matmul(matrix: Array, a: Interval) -> Interval:
     up, down = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     n, tiny = matrix.shape[-1], not (Interval(matrix).normal and a.normal)  # then 0 may not be 0
     with np.errstate(all="ignore"):
-        ends, factor = (np.abs(a.lo), np.abs(a.hi)), (n + 4) * 2.02 * EPS
+        ends, factor = (np.abs(a.lo), np.abs(a.hi)), (n + 4) * 2.02 * UNIT
         under, over = (
             (up @ first - down @ second) * factor for first, second in (ends, ends[::-1])
         )

@@ -21,6 +21,7 @@ from stackel.calculus.formulas import Conditions, first_order
 from stackel.calculus.intervals import Interval, join
 from stackel.calculus.rewriting import depends, tightened
 from stackel.calculus.structure import degree
+from stackel.types import Array
 
 
 class _Leader(NamedTuple):
@@ -219,3 +220,17 @@ class MarketBoxes:
         batch = X.shape[:-2]
         flat = [v.wide((*batch, *v.shape[-2:]))[..., 0] for v in values]
         return join(flat, -1) if flat else Interval(np.zeros((*batch, 0)))
+
+
+def halved(lo: Array, hi: Array, axis: Array) -> tuple[Array, Array]:
+    """Boxes cut in two: first all lower halves, then all upper ones.
+
+    Args:
+        lo, hi: the boxes (K, d).
+        axis: along which each is cut (K,).
+    """
+    rows = np.arange(len(lo))
+    cut = lo[rows, axis] + (hi - lo)[rows, axis] / 2
+    left, right = np.array(hi), np.array(lo)
+    left[rows, axis] = right[rows, axis] = cut
+    return np.concatenate([lo, right]), np.concatenate([left, hi])

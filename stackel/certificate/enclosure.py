@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 
 from stackel.calculus.curvature import modulus
-from stackel.calculus.intervals import Interval, ball, join, point_matmul
+from stackel.calculus.intervals import TINY, UNIT, Interval, ball, join, point_matmul
 from stackel.certificate.answers import Answers, Everywhere, Found, put, put_found
 from stackel.certificate.boxes import MarketBoxes
 from stackel.certificate.linear import fixed_point, inverse, times, where_known
 from stackel.certificate.replies import every_reply, reach
 from stackel.certificate.totals import Totals
-from stackel.certificate.uniqueness import TINY, UNIT, dominance
+from stackel.certificate.uniqueness import dominance
 from stackel.followers.response import Response, settle
 from stackel.followers.starts import inside
 from stackel.types import Array

@@ -8,7 +8,7 @@ import numpy as np
 
 from stackel.calculus.curvature import modulus
 from stackel.calculus.intervals import Interval
-from stackel.certificate.boxes import MarketBoxes
+from stackel.certificate.boxes import MarketBoxes, halved
 from stackel.certificate.replies import reach
 from stackel.certificate.sides import Side
 from stackel.followers.response import Response, settle
@@ -155,7 +155,9 @@ def _searched(
             )  # fmt: skip
         rest = possible & ~(upper <= goal)
         best = max(best, float(np.where(possible & ~rest, upper, -np.inf).max(initial=-np.inf)))
-        low, high = _halved(low, high, lo[rest], hi[rest], slopes.mag[rest])
+        sizes = np.where(np.isfinite(slopes.mag), slopes.mag, 1e300) * (hi - lo)
+        first, last = halved(lo[rest], hi[rest], sizes[rest].argmax(-1))  # where it may move most
+        low, high = np.concatenate([low, first]), np.concatenate([high, last])
         if len(low) and ((hi - lo)[rest] <= 1e-14 * np.abs(centre[rest])).all(-1).any():
             why = f"its payoff is not bounded tightly enough at {centre[rest][0]}"
             return Side("follower", i, np.inf, 0.0, scale, tolerance, used, why=why)
@@ -170,16 +172,6 @@ def _around(low: Array, high: Array, at: Array) -> tuple[Array, Array]:
     lows, highs = np.stack([low, low]), np.stack([high, high])
     lows[1, 0] = highs[0, 0] = at[0]
     return lows, highs
-
-
-def _halved(low: Array, high: Array, lo: Array, hi: Array, slopes: Array) -> tuple[Array, Array]:
-    """Boxes (K, n) and further ones (k, n), these halved where their payoff may move most."""
-    weight = np.where(np.isfinite(slopes), slopes, 1e300) * (hi - lo)
-    axis, rows = weight.argmax(-1), np.arange(len(lo))
-    cut = lo[rows, axis] + (hi - lo)[rows, axis] / 2
-    left, right = np.array(hi), np.array(lo)
-    left[rows, axis] = right[rows, axis] = cut
-    return np.concatenate([low, lo, right]), np.concatenate([high, left, hi])
 
 
 def _row(y: Array, i: int, own: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stackel.calculus.intervals import Interval
 from stackel.certificate.answers import Answers
-from stackel.certificate.boxes import MarketBoxes
+from stackel.certificate.boxes import MarketBoxes, halved
 from stackel.certificate.enclosure import Enclosure
 from stackel.certificate.sides import Side
 from stackel.run import check_time
@@ -240,8 +240,4 @@ class _Search:
         width = np.maximum(self.high - self.low, 1e-300)
         weight = np.where(np.isfinite(moves) & known[:, None], moves, 0.0)
         axis = np.where(weight.any(-1), weight.argmax(-1), ((hi - lo) / width).argmax(-1))
-        rows = np.arange(len(lo))
-        cut = lo[rows, axis] + (hi - lo)[rows, axis] / 2
-        left, right = np.array(hi), np.array(lo)
-        left[rows, axis] = right[rows, axis] = cut
-        return np.concatenate([lo, right]), np.concatenate([left, hi])
+        return halved(lo, hi, axis)

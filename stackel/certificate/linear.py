@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stackel.calculus import matrices
-from stackel.calculus.intervals import Interval, point_matmul
-from stackel.certificate.uniqueness import TINY, UNIT
+from stackel.calculus.intervals import TINY, UNIT, Interval, point_matmul
 from stackel.types import Array
 
 

@@ -11,11 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from stackel.calculus import matrices
-from stackel.calculus.intervals import Interval
+from stackel.calculus.intervals import TINY, UNIT, Interval
 from stackel.types import Array
-
-TINY = 1e-300
-UNIT = 2.0**-53
 
 
 def comparison(J: Interval) -> Array:

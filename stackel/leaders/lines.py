@@ -54,7 +54,7 @@ WINDOWS = 2
 
 
 class _Seen(NamedTuple):
-    """Trial decisions in order, each array (G, B, J).
+    """Trial decisions, each array (G, B, J).
 
     Attributes:
         at: the decisions.
@@ -67,9 +67,12 @@ class _Seen(NamedTuple):
     broken: Array
 
     def plus(self, more: _Seen) -> _Seen:
-        both = [np.concatenate(pair) for pair in zip(self, more, strict=True)]
-        order = np.argsort(both[0], axis=0, kind="stable")
-        return _Seen(*(_take(array, order) for array in both))
+        return _Seen(*(np.concatenate(pair) for pair in zip(self, more, strict=True))).ordered()
+
+    def ordered(self) -> _Seen:
+        """Sorted by decision: intervals lie between neighbours."""
+        order = np.argsort(self.at, axis=0, kind="stable")
+        return _Seen(*(_take(array, order) for array in self))
 
 
 def search_lines(
@@ -113,7 +116,7 @@ def search_lines(
     trials = [np.clip(np.concatenate(trials), low, high)]
     if candidates is not None:
         trials.append(np.moveaxis(candidates[:, :, decision, line.own], 1, 0))
-    seen = line.look(np.concatenate(trials))
+    seen = line.look(np.concatenate(trials)).ordered()
     for done in range(rounds + finish if rounds else 0):
         beside = _beside_best(seen)
         more = [_divided(seen, beside, FINE), _tops(seen)]
