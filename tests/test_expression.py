@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stackel import functions as F
 from stackel.calculus.derivatives import directional, gradient
-from stackel.calculus.expression import Expression, symbol
+from stackel.calculus.expression import Expression, constant, expand, symbol
 from stackel.calculus.program import compile_program
 from stackel.errors import GameError
 
@@ -121,6 +121,23 @@ def test_equal_subexpressions_are_computed_once() -> None:
     program.__globals__["exp"] = spy
     program(np.ones((3, 2)))
     assert len(calls) == 1
+
+
+def test_ones_and_signs_cost_no_operation() -> None:
+    """What a gradient starts from, and what a sign makes of it."""
+    y = symbol("y", (3, 2))
+    one = expand(constant(1.0), (3, 2))
+    assert one * y is y
+    assert y / one is y
+    for minus in (-one, constant(-1.0)):
+        for product in (minus * y, y * minus, y / minus):
+            assert (product.op, product.args) == ("neg", (y,))
+    assert (-one).op == "expand"
+    assert (2.0 * one * 3.0).sum((-1, -2), True).shape == (1, 1)
+    (whole,) = compile_program([y], [(2.0 * one * 3.0 + 0 * y).sum((-1, -2), True)])(
+        np.ones((3, 2))
+    )
+    assert whole.item() == 36.0
 
 
 @pytest.mark.parametrize(

@@ -196,13 +196,14 @@ def _fold(op: str, args: tuple[Expression, ...], shape: Shape, param: Any = None
 def unary(op: str, value: Any) -> Expression:
     """A node of one argument, :data:`UNARY`."""
     node = lift(value)
-    if op == "neg" and node.op == "neg":
-        return node.args[0]
+    if op == "neg" and node.op in ("neg", "expand"):
+        (inner,) = node.args
+        return inner if node.op == "neg" else expand(unary(op, inner), node.shape)
     return _fold(op, (node,), node.shape)
 
 
 def binary(op: str, left: Any, right: Any) -> Expression:
-    """A node of two arguments, or one of them where the other changes nothing (x + 0, x 1).
+    """A node of two arguments, or of one where the other changes at most the sign (x + 0, -1 x).
 
     Args:
         op: one of :data:`BINARY`, powers aside.
@@ -213,17 +214,20 @@ def binary(op: str, left: Any, right: Any) -> Expression:
     """
     a, b = lift(left), lift(right)
     shape = _broadcast(a.shape, b.shape, op)
+    a = _narrow(a, b, shape)
+    b = _narrow(b, a, shape)
     if op in ("add", "sub") and is_number(b, 0.0):
         return expand(a, shape)
     if op == "add" and is_number(a, 0.0):
         return expand(b, shape)
     if op == "sub" and is_number(a, 0.0):
         return expand(unary("neg", b), shape)
-    if op in ("mul", "div") and is_number(b, 1.0):
-        return expand(a, shape)
-    if op == "mul" and is_number(a, 1.0):
-        return expand(b, shape)
-    return _fold(op, (_narrow(a, b, shape), _narrow(b, a, shape)), shape)
+    factor, other = (a, b) if op == "mul" and a.is_constant else (b, a)
+    if op in ("mul", "div") and is_number(factor, 1.0):
+        return expand(other, shape)
+    if op in ("mul", "div") and is_number(factor, -1.0):
+        return expand(unary("neg", other), shape)
+    return _fold(op, (a, b), shape)
 
 
 def _narrow(node: Expression, other: Expression, shape: Shape) -> Expression:
