@@ -118,6 +118,18 @@ def test_a_range_is_proved_concave_part_by_part() -> None:
     assert both.tolist() == [True, False]
 
 
+def test_where_there_was_no_proof_over_a_box_there_still_is_trial_by_trial() -> None:
+    """Of many trials the box around all proves nothing, once; each alone does wherever it holds."""
+    bends = trace(Stated([1.0, 1.0], lambda y, others, x, v: -(y**2) + 0.06 * others * y**9))
+    y = np.linspace(0.0, 1.0, 50)[:, None, None] * np.ones((1, 2, 1))
+    x = np.zeros((50, 1, 1))
+    first, again = (bends.prove_concave(y, x)[0] for _ in range(2))
+    assert first[:20].all()
+    assert not first[-1]
+    assert np.array_equal(first, again)
+    assert bends.prove_concave(y[:20], x[:20])[0].all()
+
+
 def test_followers_are_bounded_from_where_they_are() -> None:
     """Beyond a cliff the payoff is flat: it is concave where the best replies are, not on the way
     there."""

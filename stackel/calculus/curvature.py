@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ from stackel.types import Array
 
 PARTS = 8
 """Of the range of a follower's only decision, each looked at on its own."""
+
+FEW = 16
+"""Trial actions that are looked at one by one: a box around all of them would save nothing."""
 
 At = Callable[[Program], Program]
 
@@ -168,6 +172,7 @@ class _Proved:
         self._ask = calculus.formulas.once(Curvature).concave
         self._own = _parts(calculus, 2)
         self._boxes: list[Interval] = []
+        self._lost: Interval | None = None
 
     def over(self, rivals: Array, x: Array) -> bool:
         """Whether one proof holds for all of these.
@@ -178,9 +183,15 @@ class _Proved:
         asked = [_hull(rivals), _hull(x)]
         if self._boxes and all(map(_within, asked, self._boxes)):
             return True
+        # Over more leader actions than those over which there was no proof there is hardly one.
+        lost = self._lost is not None and _within(self._lost, asked[1])
+        if lost or 1 < math.prod(rivals.shape[:-2]) <= FEW:
+            return False
         proved = bool(self._ask(self._own, *asked).all())
         if proved:
             self._boxes = asked
+        else:
+            self._lost = asked[1]
         return proved
 
 
