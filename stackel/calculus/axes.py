@@ -28,3 +28,14 @@ def first_to_last(array: Array) -> Array:
         array: of one axis or more.
     """
     return array.transpose(*range(1, array.ndim), 0)
+
+
+def distinct(array: Array) -> Array:
+    """A view of what differs: axes along which a broadcast array only repeats itself have length 1.
+
+    Args:
+        array: any.
+    """
+    if 0 not in array.strides:
+        return array
+    return array[tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)]

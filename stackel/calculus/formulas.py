@@ -183,6 +183,14 @@ def _system_sizes(f: Formulas) -> Program:
     return compile_program([*f.conditions.inputs, sx, sy], outputs)
 
 
+def _field_sizes(f: Formulas) -> Program:
+    """Stakes of the payoffs' part of the field, then all its terms."""
+    sx, sy = symbol("size of x", f.X.shape), symbol("size of y", f.Y.shape)
+    sizes = Sizes({f.X: sx, f.Y: sy, f.R: sy})
+    (slope,) = gradient(f.follower_payoff.sum(axis=(-1, -2), keepdims=True), f.Y)
+    return compile_program([f.Y, f.R, f.X, sx, sy], [sizes.stake(slope), sizes.terms(slope)])
+
+
 PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
     "values": lambda f: compile_program(f.conditions.inputs, f.conditions.values),
     "own": lambda f: _along(f, f.conditions.values[: 1 + bool(f.own_limits)], f.Y),
@@ -197,5 +205,6 @@ PROGRAMS: Mapping[str, Callable[[Formulas], Program]] = {
     "follower sizes": _follower_sizes,
     "leader sizes": _leader_sizes,
     "system sizes": _system_sizes,
+    "field sizes": _field_sizes,
 }
 """What is compiled, each on first use."""

@@ -40,6 +40,21 @@ def moved(value: Array, bounds: Box) -> Array:
     return np.abs(value - origin(*bounds))
 
 
+def half_moves(action: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Actions by half of their own size below and above; the same ones where bounds do not let them
+    go so far: what a shorter move costs is no measure, next to a bound it is next to nothing.
+
+    Args:
+        action: (..., rows, columns).
+        bounds: lowest and highest actions.
+    """
+    half = moved(action, bounds) / 2
+    low, high = bounds
+    moves = action - half, action + half
+    below, above = (np.where((low <= m) & (m <= high), m, action) for m in moves)
+    return below, above
+
+
 def own_sizes(calculus: Calculus, x: Array, y: Array) -> Box:
     """How far actions are from where they are measured from, as :func:`moved` says.
 
@@ -118,3 +133,16 @@ def system_sizes(
     out = calculus.run("system sizes", *arguments, *own_sizes(calculus, x, y))
     batch, half = np.broadcast_shapes(y.shape[:-2], x.shape[:-2]), len(out) // 2
     return calculus.split(out[:half], batch), calculus.split(out[half:], batch)
+
+
+def field_sizes(calculus: Calculus, y: Array, x: Array) -> Box:
+    """Stakes of the followers' first-order conditions (..., I, n), limits apart, in everybody's
+    actions, and the sizes of all their terms.
+
+    Args:
+        calculus: the market, or a batch of B.
+        y, x: follower actions (..., I, n) and leader actions (..., d, J).
+    """
+    out = calculus.run("field sizes", y, y, x, *own_sizes(calculus, x, y))
+    shape = (*np.broadcast_shapes(y.shape[:-2], x.shape[:-2]), *calculus.follower_shape)
+    return wide(out[0], shape), wide(out[1], shape)

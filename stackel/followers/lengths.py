@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from stackel.calculus.axes import distinct, wide
 from stackel.calculus.calculus import Calculus
-from stackel.calculus.yardsticks import own_sizes, system_sizes
+from stackel.calculus.yardsticks import field_sizes, own_sizes
 from stackel.followers.complementarity import FAR
 from stackel.types import Array
 
@@ -20,10 +21,12 @@ def curvature(H: Array) -> Array:
     Args:
         H: own Hessians (..., I, n, n).
     """
-    h = np.abs(np.diagonal(H, axis1=-2, axis2=-1))
+    diagonal = np.diagonal(H, axis1=-2, axis2=-1)
+    h = np.abs(distinct(diagonal))  # one number where payoffs are quadratic
     floor = 1e-12 * np.maximum(h.max(axis=(-1, -2), keepdims=True, initial=0.0), 1e-300)
     # Not 1 where it vanishes: far out on a flat payoff that would hide how far it is to go back.
-    return np.where(np.isfinite(h), np.where(h > 0, h, floor), 1.0)
+    h = np.where(np.isfinite(h), np.where(h > 0, h, floor), 1.0)
+    return wide(h, diagonal.shape)
 
 
 def natural_lengths(calculus: Calculus, x: Array, y: Array) -> Array:
@@ -53,7 +56,7 @@ def own_lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
 
 
 def _lengths(calculus: Calculus, x: Array, y: Array, h: Array) -> Array:
-    (field, *_), (terms, *_) = system_sizes(calculus, y, x, *calculus.zeros(y.shape[:-2]))
+    field, terms = field_sizes(calculus, y, x)
     size = own_sizes(calculus, x, y)[1]
     return np.maximum(size, np.maximum(field, FLOOR * terms) / h)
 

@@ -20,6 +20,8 @@ def inside(game: Game | Calculus, y: Array) -> Array:
     low, high = calculus.follower_bounds
     open_low, open_high = calculus.open_bounds
     y = np.clip(y, low, high)
+    if not (open_low.any() or open_high.any()):
+        return y
     guess = calculus.first_guess
     with np.errstate(invalid="ignore"):  # an infinite bound is never open
         y = np.where(open_low & (y <= low), low + 1e-3 * (guess - low), y)
