@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
-from stackel.calculus.yardsticks import apart, follower_sizes, moved, system_sizes
+from stackel.calculus.yardsticks import apart, follower_sizes, half_moves, moved, system_sizes
 from stackel.certificate import measures
 from stackel.certificate.certificate import (
     CANDIDATES_ALONE,
@@ -21,7 +21,6 @@ from stackel.certificate.closed import closed, said
 from stackel.certificate.measures import (
     Scales,
     follower_scales,
-    half_moves,
     leader_scales,
     share,
     violations,
@@ -41,7 +40,7 @@ from stackel.leaders.deviations import (
     search_candidates,
     search_range,
 )
-from stackel.leaders.lines import search_lines
+from stackel.leaders.lines import ENOUGH, search_lines
 from stackel.types import Array
 
 ELSEWHERE = 1e-3
@@ -176,7 +175,7 @@ class Measured:
             return found, base
         if self.points:
             found = search_lines(
-                calculus, x, self.oracle, points=self.points, candidates=candidates
+                calculus, x, self.oracle, points=self.points, enough=ENOUGH, candidates=candidates
             )
         else:
             assert candidates is not None

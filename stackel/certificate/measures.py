@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
-from stackel.calculus.yardsticks import follower_sizes, leader_sizes, moved, own_sizes, system_sizes
+from stackel.calculus.yardsticks import (
+    follower_sizes,
+    half_moves,
+    leader_sizes,
+    moved,
+    own_sizes,
+    system_sizes,
+)
 from stackel.followers.lengths import natural_lengths
 from stackel.followers.replies import Replies, best_replies
 from stackel.leaders.deviations import FEASIBLE
@@ -64,21 +71,6 @@ def _scales(span: Array, stake: Array, terms: Array, cost: Array) -> Scales:
     return Scales(np.minimum(np.minimum(span, stake), dear), noise)
 
 
-def half_moves(action: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Actions by half of their own size below and above; the same ones where bounds do not let them
-    go so far: what a shorter move costs is no measure, next to a bound it is next to nothing.
-
-    Args:
-        action: (..., rows, columns).
-        bounds: lowest and highest actions.
-    """
-    half = moved(action, bounds) / 2
-    low, high = bounds
-    moves = action - half, action + half
-    below, above = (np.where((low <= m) & (m <= high), m, action) for m in moves)
-    return below, above
-
-
 def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Scales:
     """Of every follower, over some of its own moves that it surely has.
 
@@ -114,9 +106,9 @@ def follower_scales(calculus: Calculus, x: Array, y: Array, best: Replies) -> Sc
     cost = np.where(dear, lost, np.inf).min(0)
     # Who does next to nothing has nothing at stake there; what it could do instead is its size.
     could = np.clip(action + far, low, high)
-    at, there, off = (follower_sizes(calculus, own, y, x) for own in (y, action, could))
-    terms = np.fmax(at.terms, there.terms)
-    stake = np.fmax(np.fmax(at.stake, there.stake), np.where(np.isfinite(off.stake), off.stake, 0))
+    sizes = follower_sizes(calculus, np.stack([y, action, could]), y, x)
+    terms, (at, there, off) = np.fmax(*sizes.terms[:2]), sizes.stake
+    stake = np.fmax(np.fmax(at, there), np.where(np.isfinite(off), off, 0))
     return _scales(span_high - span_low, stake, terms, cost)
 
 
@@ -133,14 +125,14 @@ def leader_scales(
         span: the range of its payoff over the moves that it tried (B, J).
         cost: what :func:`half_moves` from the best one cost it at least (B, J).
     """
-    here = leader_sizes(calculus, x, y)
-    stake, terms = np.array(here.stake), np.array(here.terms)
-    for j in range(calculus.n_leaders):
-        profile = np.array(x)
-        profile[..., j] = moves[..., j]
-        there = leader_sizes(calculus, profile, answers[:, j])
-        stake[:, j] = np.fmax(stake[:, j], there.stake[:, j])
-        terms[:, j] = np.fmax(terms[:, j], there.terms[:, j])
+    J = calculus.n_leaders
+    own = np.arange(J)
+    profiles = np.stack([x] * (1 + J))
+    profiles[1 + own, :, :, own] = np.moveaxis(moves, -1, 0)
+    sizes = leader_sizes(calculus, profiles, np.stack([y, *np.moveaxis(answers, 1, 0)]))
+    stake, terms = (
+        np.fmax(size[0], size[1 + own, :, own].T) for size in (sizes.stake, sizes.terms)
+    )
     # Who stays out has nothing at stake there: what its payoff ranges over measures its gains.
     return _scales(span, np.where(stake > 0, stake, np.inf), terms, cost)
 

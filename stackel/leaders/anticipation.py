@@ -109,14 +109,16 @@ class Trials:
             bound = at.lam.any((-1, -2)) | at.mu.any(-1) | ~at.converged
             self.straight = ~bound & np.isfinite(self.moves).all((-1, -2, -3))
             self.moves[~self.straight] = 0.0
-        self._known: list[tuple[Array, Response]] = []  # the first batch, and the last one
+        # Of elements in which limits bind: every batch's, their trials and answers.
+        self._known: list[tuple[Array, Array, Response]] = []
+        self._last = np.zeros(len(x), dtype=int)  # the last batch that each was in
         self.lost: Lost = []
 
     def __call__(self, trials: Array, element: Array) -> tuple[Array, Array]:
         """Follower actions (N, I, n) at leader actions (N, d, J), and which are good (N,).
 
         Args:
-            trials: as many of every element.
+            trials: as many of every element that is asked about.
             element: which element each is of (N,).
         """
         answer = self._answer(trials, element)
@@ -156,22 +158,24 @@ class Trials:
             return self._settle(trials, element, start)
         flat = trials.reshape(len(trials), -1)
         order = np.argsort(element[bent], kind="stable")
-        own = bent[order].reshape((~self.straight).sum(), -1)  # (bent elements, T)
+        which = np.unique(element[bent])
+        own = bent[order].reshape(len(which), -1)
         if not self._known:
             first = self.straight[element]
             first[own[:, ::APART]] = True
             early, late = np.flatnonzero(first), np.flatnonzero(~first)
             answer = start.map(lambda array, core: np.array(array))
             answer.put(early, self._settle(trials[early], element[early], start[early]))
-            self._known = [(flat[own[:, ::APART]], answer[own[:, ::APART]])]
+            self._known = [(which, flat[own[:, ::APART]], answer[own[:, ::APART]])]
             self._nearest(start, late, flat, element)
             if len(late):
                 answer.put(late, self._settle(trials[late], element[late], start[late]))
-            self._known = [(flat[own], answer[own])]
+            self._known = [(which, flat[own], answer[own])]
         else:
             self._nearest(start, own.ravel(), flat, element)
             answer = self._settle(trials, element, start)
-            self._known = [self._known[0], (flat[own], answer[own])]
+            self._known.append((which, flat[own], answer[own]))
+            self._last[which] = len(self._known) - 1
         return answer
 
     def _settle(self, trials: Array, element: Array, start: Response) -> Response:
@@ -191,13 +195,16 @@ class Trials:
         return replace(at, y=y, lam=np.zeros_like(at.lam), mu=np.zeros_like(at.mu))
 
     def _nearest(self, start: Response, which: Array, flat: Array, element: Array) -> None:
-        """Let some trials, of elements in which limits bind, start from what is known."""
-        row = (np.cumsum(~self.straight) - 1)[element[which]]
+        """Let some trials, of elements in which limits bind, start from what is known of the first
+        batch and of the last that was about the same element: what else is in it changes nothing.
+        """
         nearest = np.full(len(which), np.inf)
-        for seen, answers in self._known:
-            far = np.abs(flat[which, None] - seen[row]).sum(-1)
+        for batch, (elements, seen, answers) in enumerate(self._known):
+            some = np.flatnonzero((batch == 0) | (self._last[element[which]] == batch))
+            row = np.searchsorted(elements, element[which[some]])
+            far = np.abs(flat[which[some], None] - seen[row]).sum(-1)
             far = np.where(answers.converged[row], far, np.inf)
             closest = far.argmin(1)
-            closer = far.min(1) < nearest
-            nearest = np.where(closer, far.min(1), nearest)
-            start.put(which[closer], answers[row[closer], closest[closer]])
+            closer = far.min(1) < nearest[some]
+            nearest[some] = np.where(closer, far.min(1), nearest[some])
+            start.put(which[some[closer]], answers[row[closer], closest[closer]])

@@ -7,7 +7,8 @@ high an interval could reach is bounded by the slopes seen beside it, so that no
 looking low on a coarse grid: a kink, or a second peak within one step, keeps its interval until
 that bound falls below the best. Where a leader's limits are broken at both ends of an interval,
 their own slopes tell whether they might be met between: narrow windows are looked for on purpose.
-At last the best alone is narrowed down.
+At last the best alone is narrowed down. Who asks only for gains that are worth something gets an
+answer as soon as no interval could hold one.
 
 A look at many trial actions costs little more than at few: there are few looks, of many.
 """
@@ -19,11 +20,16 @@ from typing import NamedTuple
 import numpy as np
 
 from stackel.calculus.calculus import Calculus
+from stackel.calculus.yardsticks import half_moves
 from stackel.leaders.deviations import Oracle, Search, payoffs_alone, search_range
 from stackel.types import Array
 
-NEAR = 8
-"""Trial decisions on either side of where a leader stands, each a third of the one before."""
+NEAR = 3.0 ** -np.arange(1.0, 9.0)
+"""Trial decisions on either side of where a leader stands, in steps of the grid."""
+
+NEARER = 3 * 1.6 ** -np.arange(26.0)
+"""The same where the search may end early: so close that where a leader stands on top of a parabola
+the slopes beside each interval rule it out, and so near that but rounding is left within."""
 
 
 LOW = 4.0 ** -np.arange(4.0, 21.0)
@@ -45,6 +51,10 @@ FREE = _Plan(2, 4, 6)
 LIMITED = _Plan(6, 4, 4)
 """Where leaders have limits: how far these are broken says only nearby where they might be met, and
 trials at which the followers cannot settle cost most."""
+
+ENOUGH = 1e-10
+"""Share of what half a decision more or less costs a leader up to which a certificate looks for no
+gain: far less than any tolerance, and than a scale is smaller than that cost."""
 
 FINE = 16
 """Parts into which the intervals beside the best are divided."""
@@ -69,6 +79,9 @@ class _Seen(NamedTuple):
     def plus(self, more: _Seen) -> _Seen:
         return _Seen(*(np.concatenate(pair) for pair in zip(self, more, strict=True))).ordered()
 
+    def of(self, elements: Array) -> _Seen:
+        return _Seen(*(array[:, elements] for array in self))
+
     def ordered(self) -> _Seen:
         """Sorted by decision: intervals lie between neighbours."""
         order = np.argsort(self.at, axis=0, kind="stable")
@@ -83,6 +96,7 @@ def search_lines(
     points: int = 97,
     rounds: int | None = None,
     finish: int = 1,
+    enough: float = 0.0,
     decision: int = 0,
     leaders: Array | None = None,
     candidates: Array | None = None,
@@ -98,42 +112,67 @@ def search_lines(
             or :data:`LIMITED` says.
         finish: rounds after these in which the best alone is narrowed down: what is gained is known
             long before where.
+        enough: no gain up to this share of what a move by half of its decision costs a leader is
+            looked for; 0: all is. Where leaders have limits, all is anyway.
         decision: which of a leader's d decisions moves.
         leaders: which leaders search (default all); the others' entries stay as they are.
         candidates: further profiles (B, K, d, J) whose entries are tried.
     """
     limited = bool(calculus.leader_limit_names)
+    enough = 0.0 if limited else enough
     plan = LIMITED if limited else FREE
     rounds = plan.rounds if rounds is None else rounds
     line = _Line(calculus, x, oracle, decision, leaders)
     low, high = line.low, line.high
     now = x[:, decision, line.own]
     grid = low + (high - low) * np.linspace(0.0, 1.0, points).reshape(-1, 1, 1)
-    near = (high - low) / (points - 1) * 3.0 ** -np.arange(1.0, NEAR + 1).reshape(-1, 1, 1)
-    trials = [grid, now[None]]
+    halves = np.stack(half_moves(x, calculus.leader_bounds))[:, :, decision, line.own]
+    trials = [halves] if enough else []
+    trials += [grid, now[None]]
     if rounds:
+        near = (high - low) / (points - 1) * (NEARER if enough else NEAR).reshape(-1, 1, 1)
         trials += [now - near, now + near, low + (high - low) * LOW.reshape(-1, 1, 1)]
     trials = [np.clip(np.concatenate(trials), low, high)]
     if candidates is not None:
         trials.append(np.moveaxis(candidates[:, :, decision, line.own], 1, 0))
-    seen = line.look(np.concatenate(trials)).ordered()
+    live = np.arange(len(x))
+    seen = line.look(np.concatenate(trials), live)
+    beaten = np.where(halves == now, -np.inf, seen.payoff[:2]).max(0)
+    seen, best = seen.ordered(), _Best(x, calculus.n_leaders)
     for done in range(rounds + finish if rounds else 0):
+        if enough:
+            on = _could_gain(seen, beaten[live], enough)
+            best.put(live[~on], seen.of(~on), decision, line.own)
+            seen, live = seen.of(on), live[on]
+            if not len(live):
+                break
         beside = _beside_best(seen)
         more = [_divided(seen, beside, FINE), _tops(seen)]
         if done < rounds:
             more.append(_divided(seen, _promising(seen, beside, plan.open), plan.parts))
             if limited:
                 more.append(_divided(seen, _windows(seen), plan.parts))
-        seen = seen.plus(line.look(np.concatenate(more)))
-    best = seen.payoff.argmax(0)
-    moved = np.array(x, dtype=float)
-    moved[:, decision, line.own] = _take(seen.at, best)
-    reached = np.full((len(x), calculus.n_leaders), -np.inf)
-    reached[:, line.own] = _take(seen.payoff, best)
+        seen = seen.plus(line.look(np.concatenate(more), live))
+    best.put(live, seen, decision, line.own)
     spacing = np.zeros((len(x), calculus.n_leaders))
     spacing[:, line.own] = (high - low) / (points - 1)
-    tried = np.full(len(x), seen.at.shape[0] * seen.at.shape[2])
-    return Search(moved, reached, spacing, tried)
+    return Search(best.action, best.payoff, spacing, best.tried)
+
+
+class _Best:
+    """The best of what was seen, element by element as their searches end."""
+
+    def __init__(self, x: Array, leaders: int) -> None:
+        self.action = np.array(x, dtype=float)
+        self.payoff = np.full((len(x), leaders), -np.inf)
+        self.tried = np.zeros(len(x), dtype=int)
+
+    def put(self, elements: Array, seen: _Seen, decision: int, leaders: Array) -> None:
+        best = seen.payoff.argmax(0)
+        which = elements[:, None], leaders
+        self.action[which[0], decision, which[1]] = _take(seen.at, best)
+        self.payoff[which] = _take(seen.payoff, best)
+        self.tried[elements] = seen.at.shape[0] * seen.at.shape[2]
 
 
 class _Line:
@@ -155,13 +194,14 @@ class _Line:
         self.own = np.arange(calculus.n_leaders) if leaders is None else leaders
         self.low, self.high = (b[:, decision, self.own] for b in search_range(calculus, x))
 
-    def look(self, trial: Array) -> _Seen:
-        """What it is worth to leader own[j] of element b to move alone to trial[:, b, j]."""
-        x, J = self.x, len(self.own)
+    def look(self, trial: Array, elements: Array) -> _Seen:
+        """What it is worth to leader own[j] of each of some elements to move alone to
+        trial[:, b, j]."""
+        x, J = self.x[elements], len(self.own)
         profiles = np.broadcast_to(x[:, None], (*trial.shape, *x.shape[1:])).copy()
         profiles[..., np.arange(J), self.decision, self.own] = trial
         leader = np.broadcast_to(self.own, trial.shape).ravel()
-        element = np.broadcast_to(np.arange(len(x))[:, None], trial.shape).ravel()
+        element = np.broadcast_to(elements[:, None], trial.shape).ravel()
         flat = profiles.reshape(-1, *x.shape[1:])
         worth = payoffs_alone(self.calculus, flat, leader, self.oracle, element)
         return _Seen(trial, *(a.reshape(trial.shape) for a in (worth.payoff, worth.broken)))
@@ -178,9 +218,8 @@ def _steepest(values: Array, at: Array) -> Array:
     return steepest
 
 
-def _promising(seen: _Seen, beside: Array, count: int) -> Array:
-    """Indices (count, B, J) of the intervals, but those beside the best decision, that could reach
-    highest as far as the slopes beside them tell."""
+def _reach(seen: _Seen) -> Array:
+    """How high each interval could reach as far as the slopes beside it tell (G - 1, B, J)."""
     left, right = seen.payoff[:-1], seen.payoff[1:]
     width = np.diff(seen.at, axis=0)
     rise = _steepest(seen.payoff, seen.at) * width
@@ -190,7 +229,22 @@ def _promising(seen: _Seen, beside: Array, count: int) -> Array:
             (left + right + rise) / 2,
             np.maximum(left, right) + rise,
         )
-    top = np.where(np.isnan(top) | (width <= 0), -np.inf, top)
+    return np.where(np.isnan(top) | (width <= 0), -np.inf, top)
+
+
+def _could_gain(seen: _Seen, beaten: Array, enough: float) -> Array:
+    """Elements (B,) in which an interval could hold a gain of more than a share of what moves by
+    half cost, which are worth ``beaten`` (B, J); all where that is not known."""
+    best = seen.payoff.max(0)
+    with np.errstate(invalid="ignore"):
+        cost = np.where(np.isfinite(beaten), best - beaten, 0.0)
+    return (~(_reach(seen) <= best + enough * cost) | ~np.isfinite(best)).any((0, 2))
+
+
+def _promising(seen: _Seen, beside: Array, count: int) -> Array:
+    """Indices (count, B, J) of the intervals, but those beside the best decision, that could reach
+    highest."""
+    top = _reach(seen)
     np.put_along_axis(top, beside, -np.inf, 0)
     return np.argsort(-top, axis=0, kind="stable")[:count]
 
@@ -252,4 +306,5 @@ def _take(values: Array, which: Array) -> Array:
     np.take_along_axis."""
     flat = values.reshape(len(values), -1)
     columns = flat.shape[1]
-    return flat[which.reshape(-1, columns), np.arange(columns)].reshape(which.shape)
+    rows = which.reshape(which.size // max(columns, 1), columns)
+    return flat[rows, np.arange(columns)].reshape(which.shape)
