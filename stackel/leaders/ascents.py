@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
 from stackel.calculus.calculus import Calculus
@@ -167,15 +168,14 @@ def _starts(candidates: Array, width: Array) -> list[int]:
     1987), and the best few that lie apart."""
     count, d = candidates.shape
     unit = candidates[:LOOKED] / np.where(width > 0, width, 1.0)
-    apart = unit[:, None] - unit
     ball = math.gamma(1 + d / 2) * 4 * math.log(count) / count
-    near = (apart**2).sum(-1) < ball ** (2 / d) / math.pi
+    near = cdist(unit, unit, "sqeuclidean") < ball ** (2 / d) / math.pi
     peaks = np.flatnonzero(~np.tril(near, -1).any(-1))
     out: list[int] = []
     for k in range(len(unit)):
         if len(out) == PURSUED:
             break
-        if (np.abs(apart[k, out]).max(-1) > DISTINCT).all():
+        if (np.abs(unit[k] - unit[out]).max(-1) > DISTINCT).all():
             out.append(k)
     return [*out, *(int(k) for k in peaks if k not in out)][:ASCENTS]
 
